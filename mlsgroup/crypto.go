@@ -69,27 +69,22 @@ func decryptWithLabel(s *primitive.Suite, priv secret.Bytes, label string, conte
 	return s.Open(priv, c.KEMOutput, labeled(label, context), nil, c.Ciphertext)
 }
 
-// expandWithLabel is ExpandWithLabel (RFC 9420 section 8). Lengths come from
-// the suite or were checked against 255 * Nh, so a refusal is a broken
-// invariant of ours.
-func expandWithLabel(s *primitive.Suite, sec secret.Bytes, label string, context []byte, n int) secret.Bytes {
+// expandWithLabel is ExpandWithLabel (RFC 9420 section 8). It fails when n is
+// negative or more than 255 * Nh.
+func expandWithLabel(s *primitive.Suite, sec secret.Bytes, label string, context []byte, n int) (secret.Bytes, error) {
 	var space [128]byte
 	info := appendUint16(space[:0], uint16(n))
 	info = appendLabeled(info, label, context)
-	out, err := s.Expand(sec, info, n)
-	if err != nil {
-		panic("mlsgroup: expanding with label " + label + ": " + err.Error())
-	}
-	return out
+	return s.Expand(sec, info, n)
 }
 
 // deriveSecret is DeriveSecret (RFC 9420 section 8).
-func deriveSecret(s *primitive.Suite, sec secret.Bytes, label string) secret.Bytes {
+func deriveSecret(s *primitive.Suite, sec secret.Bytes, label string) (secret.Bytes, error) {
 	return expandWithLabel(s, sec, label, nil, s.HashSize())
 }
 
 // deriveTreeSecret is DeriveTreeSecret (RFC 9420 section 9).
-func deriveTreeSecret(s *primitive.Suite, sec secret.Bytes, label string, generation uint32, n int) secret.Bytes {
+func deriveTreeSecret(s *primitive.Suite, sec secret.Bytes, label string, generation uint32, n int) (secret.Bytes, error) {
 	var context [4]byte
 	return expandWithLabel(s, sec, label, appendUint32(context[:0], generation), n)
 }

@@ -3,6 +3,8 @@ package mlsgroup
 import (
 	"bytes"
 	"testing"
+
+	"github.com/conclave-mls/conclave/internal/secret"
 )
 
 func TestCryptoBasicsVectors(t *testing.T) {
@@ -55,14 +57,21 @@ func TestCryptoBasicsVectors(t *testing.T) {
 					t.Errorf("%s: got %x, want %x", what, got, want)
 				}
 			}
+			derived := func(got secret.Bytes, err error) []byte {
+				t.Helper()
+				if err != nil {
+					t.Error(err)
+				}
+				return got
+			}
 			rh := v.RefHash
 			same("RefHash", refHash(s, rh.Label, rh.Value), rh.Out)
 			ex := v.ExpandWithLabel
-			same("ExpandWithLabel", expandWithLabel(s, []byte(ex.Secret), ex.Label, ex.Context, ex.Length), ex.Out)
+			same("ExpandWithLabel", derived(expandWithLabel(s, []byte(ex.Secret)), ex.Label, ex.Context, ex.Length), ex.Out)
 			ds := v.DeriveSecret
-			same("DeriveSecret", deriveSecret(s, []byte(ds.Secret), ds.Label), ds.Out)
+			same("DeriveSecret", derived(deriveSecret(s, []byte(ds.Secret)), ds.Label), ds.Out)
 			dt := v.DeriveTreeSecret
-			same("DeriveTreeSecret", deriveTreeSecret(s, []byte(dt.Secret), dt.Label, dt.Generation, dt.Length), dt.Out)
+			same("DeriveTreeSecret", derived(deriveTreeSecret(s, []byte(dt.Secret)), dt.Label, dt.Generation, dt.Length), dt.Out)
 
 			sg := v.SignWithLabel
 			if err := verifyWithLabel(s, sg.Pub, sg.Label, sg.Content, sg.Signature); err != nil {
