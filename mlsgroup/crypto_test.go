@@ -67,11 +67,11 @@ func TestCryptoBasicsVectors(t *testing.T) {
 			rh := v.RefHash
 			same("RefHash", refHash(s, rh.Label, rh.Value), rh.Out)
 			ex := v.ExpandWithLabel
-			same("ExpandWithLabel", derived(expandWithLabel(s, []byte(ex.Secret)), ex.Label, ex.Context, ex.Length), ex.Out)
+			same("ExpandWithLabel", derived(expandWithLabel(s, []byte(ex.Secret), ex.Label, ex.Context, ex.Length)), ex.Out)
 			ds := v.DeriveSecret
-			same("DeriveSecret", derived(deriveSecret(s, []byte(ds.Secret)), ds.Label), ds.Out)
+			same("DeriveSecret", derived(deriveSecret(s, []byte(ds.Secret), ds.Label)), ds.Out)
 			dt := v.DeriveTreeSecret
-			same("DeriveTreeSecret", derived(deriveTreeSecret(s, []byte(dt.Secret)), dt.Label, dt.Generation, dt.Length), dt.Out)
+			same("DeriveTreeSecret", derived(deriveTreeSecret(s, []byte(dt.Secret), dt.Label, dt.Generation, dt.Length)), dt.Out)
 
 			sg := v.SignWithLabel
 			if err := verifyWithLabel(s, sg.Pub, sg.Label, sg.Content, sg.Signature); err != nil {
