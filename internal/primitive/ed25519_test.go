@@ -158,9 +158,10 @@ func TestEd25519Cofactor(t *testing.T) {
 		sig := f.sign(r, f.a, torsion, honest, message)
 		strict(t, fmt.Sprintf("torsion %d in R", i), honest, message, sig, false)
 		checkBatch(t, []Verification{{honest, message, sig}}, true)
-		checkBatch(t, []Verification{{honest, message, honestSig}, {honest, message, sig}}, true, true)
+		good := Verification{honest, message, honestSig}
+		checkBatch(t, []Verification{good, {honest, message, sig}, good}, true, true, true)
 		// What else is in the batch changes nothing.
-		checkBatch(t, []Verification{{honest, []byte("other"), honestSig}, {honest, message, sig}}, false, true)
+		checkBatch(t, []Verification{{honest, []byte("other"), honestSig}, {honest, message, sig}, good}, false, true, true)
 
 		pub := f.key(torsion)
 		if err := s.CheckSignatureKey(pub); err != nil {
@@ -303,7 +304,7 @@ func TestEd25519AgainstStandard(t *testing.T) {
 // no others, are refused.
 func TestVerifyBatch(t *testing.T) {
 	eachSuite(t, func(t *testing.T, s *Suite) {
-		sizes := []int{0, 1, 2, 5, 40, expandLimit, expandLimit + 30}
+		sizes := []int{0, 1, 2, 5, 40, batchSize, 2*batchSize + 30}
 		if _, ok := s.sig.(ed25519Scheme); !ok {
 			sizes = []int{0, 1, 3}
 		}
