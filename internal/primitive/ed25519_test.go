@@ -187,6 +187,37 @@ func TestEd25519Cofactor(t *testing.T) {
 	}
 }
 
+// TestEd25519Torsion puts every point of small order into both key and R and
+// predicts the verdicts: without cofactor the equation holds when the two
+// cancel, with it always.
+func TestEd25519Torsion(t *testing.T) {
+	f := newForger(t)
+	accepted := 0
+	for i := range 8 {
+		pub := f.key(f.torsion(i))
+		var vs []Verification
+		var all []bool
+		for j := range 8 {
+			for n := range 4 {
+				message := fmt.Append(nil, i, j, n)
+				r := scalar.NewFromUint64(uint64(1000*i + 10*j + n + 1))
+				sig := f.sign(r, f.a, f.torsion(j), pub, message)
+				left := curve.NewEdwardsPoint().Mul(f.torsion(i), f.challenge(sig[:32], pub, message))
+				holds := left.Add(left, f.torsion(j)).IsIdentity()
+				strict(t, fmt.Sprintf("torsion %d in the key, %d in R", i, j), pub, message, sig, holds)
+				if holds {
+					accepted++
+				}
+				vs, all = append(vs, Verification{pub, message, sig}), append(all, true)
+			}
+		}
+		checkBatch(t, vs, all...)
+	}
+	if accepted < 8 || accepted > 128 {
+		t.Errorf("%d of 256 signatures hold without cofactor, want about 32", accepted)
+	}
+}
+
 // checkBatch checks which entries VerifyBatch accepts with curve25519-voi.
 func checkBatch(t *testing.T, vs []Verification, want ...bool) {
 	t.Helper()
