@@ -1,0 +1,170 @@
+package mlsgroup
+
+import (
+	"github.com/conclave-mls/conclave/internal/primitive"
+	"github.com/conclave-mls/conclave/internal/secret"
+)
+
+// The key schedule of RFC 9420 section 8. Group contexts come in as their
+// encoding, which the group keeps, so that no step encodes one twice.
+
+// externalInitLabel is the exporter context of external initialization, the
+// one place where the RFC writes the whole label itself (RFC 9420 section 8.3).
+const externalInitLabel = "MLS 1.0 external init secret"
+
+// epochSecrets are the secrets of one epoch (RFC 9420 section 8, Table 4).
+type epochSecrets struct {
+	senderData    secret.Bytes // sender_data_secret
+	encryption    secret.Bytes // encryption_secret, nil once the secret tree has it
+	exporter      secret.Bytes // exporter_secret
+	external      secret.Bytes // external_secret
+	confirmation  secret.Bytes // confirmation_key
+	membership    secret.Bytes // membership_key
+	resumption    secret.Bytes // resumption_psk
+	authenticator secret.Bytes // epoch_authenticator
+	init          secret.Bytes // init_secret of the next epoch's key schedule
+}
+
+// wipe overwrites all of them.
+func (es *epochSecrets) wipe() {
+	for _, b := range es.fields() {
+		b.Wipe()
+	}
+}
+
+func (es *epochSecrets) fields() [9]secret.Bytes {
+	return [...]secret.Bytes{
+		es.senderData, es.encryption, es.exporter, es.external, es.confirmation,
+		es.membership, es.resumption, es.authenticator, es.init,
+	}
+}
+
+// newJoinerSecret mixes the commit secret into the init secret of the epoch
+// before. A nil commitSecret means that the commit has no path and stands for
+// the zero vector. groupContext is that of the new epoch.
+func newJoinerSecret(s *primitive.Suite, initSecret, commitSecret secret.Bytes, groupContext []byte) (secret.Bytes, error) {
+	if commitSecret == nil {
+		commitSecret = make(secret.Bytes, s.HashSize())
+	}
+	prk := s.Extract(initSecret, commitSecret)
+	defer prk.Wipe()
+	return expandWithLabel(s, prk, "joiner", groupContext, s.HashSize())
+}
+
+// newMemberSecret mixes the PSKs into the joiner secret. A nil pskSecret stands
+// for the zero vector. The result gives both the welcome secret and the epoch
+// secret; the caller wipes it.
+func newMemberSecret(s *primitive.Suite, joinerSecret, pskSecret secret.Bytes) secret.Bytes {
+	if pskSecret == nil {
+		pskSecret = make(secret.Bytes, s.HashSize())
+	}
+	return s.Extract(joinerSecret, pskSecret)
+}
+
+// newWelcomeSecret derives the secret that seals a Welcome's group info.
+func newWelcomeSecret(s *primitive.Suite, joinerSecret, pskSecret secret.Bytes) (secret.Bytes, error) {
+	member := newMemberSecret(s, joinerSecret, pskSecret)
+	defer member.Wipe()
+	return deriveSecret(s, member, "welcome")
+}
+
+// newEpochSecrets runs the whole key schedule from one epoch to the next and
+// returns the joiner secret as well, for the Welcome; the caller wipes it.
+func newEpochSecrets(s *primitive.Suite, initSecret, commitSecret, pskSecret secret.Bytes, groupContext []byte) (*epochSecrets, secret.Bytes, error) {
+	joiner, err := newJoinerSecret(s, initSecret, commitSecret, groupContext)
+	if err != nil {
+		return nil, nil, err
+	}
+	es, err := epochSecretsFromJoiner(s, joiner, pskSecret, groupContext)
+	if err != nil {
+		joiner.Wipe()
+		return nil, nil, err
+	}
+	return es, joiner, nil
+}
+
+// epochSecretsFromJoiner is the part of the key schedule that a new member
+// runs.
+func epochSecretsFromJoiner(s *primitive.Suite, joinerSecret, pskSecret secret.Bytes, groupContext []byte) (*epochSecrets, error) {
+	member := newMemberSecret(s, joinerSecret, pskSecret)
+	defer member.Wipe()
+	epoch, err := expandWithLabel(s, member, "epoch", groupContext, s.HashSize())
+	if err != nil {
+		return nil, err
+	}
+	defer epoch.Wipe()
+	return epochSecretsFromEpoch(s, epoch)
+}
+
+// epochSecretsFromEpoch derives an epoch's secrets from its epoch_secret. A
+// group's creator starts here with a random one (RFC 9420 section 11).
+func epochSecretsFromEpoch(s *primitive.Suite, epochSecret secret.Bytes) (*epochSecrets, error) {
+	es := new(epochSecrets)
+	for _, d := range [...]struct {
+		to    *secret.Bytes
+		label string
+	}{
+		{&es.senderData, "sender data"},
+		{&es.encryption, "encryption"},
+		{&es.exporter, "exporter"},
+		{&es.external, "external"},
+		{&es.confirmation, "confirm"},
+		{&es.membership, "membership"},
+		{&es.resumption, "resumption"},
+		{&es.authenticator, "authentication"},
+		{&es.init, "init"},
+	} {
+		var err error
+		if *d.to, err = deriveSecret(s, epochSecret, d.label); err != nil {
+			es.wipe()
+			return nil, err
+		}
+	}
+	return es, nil
+}
+
+// confirmationTag authenticates the transcript of the epoch that es belongs to
+// (RFC 9420 section 6.1).
+func (es *epochSecrets) confirmationTag(s *primitive.Suite, confirmedTranscriptHash []byte) []byte {
+	return s.MAC(nil, es.confirmation, confirmedTranscriptHash)
+}
+
+// verifyConfirmationTag tells, in constant time, whether tag is the epoch's.
+// Which check a false answer fails depends on where the tag stood.
+func (es *epochSecrets) verifyConfirmationTag(s *primitive.Suite, confirmedTranscriptHash, tag []byte) bool {
+	return s.VerifyMAC(es.confirmation, tag, confirmedTranscriptHash)
+}
+
+// export is MLS-Exporter (RFC 9420 section 8.5). It fails when n is negative
+// or more than 255 hashes.
+func (es *epochSecrets) export(s *primitive.Suite, label string, context []byte, n int) (secret.Bytes, error) {
+	derived, err := deriveSecret(s, es.exporter, label)
+	if err != nil {
+		return nil, err
+	}
+	defer derived.Wipe()
+	return expandWithLabel(s, derived, "exported", s.Hash(nil, context), n)
+}
+
+// externalKeyPair derives the key pair that outsiders join by (RFC 9420
+// section 8). The caller wipes the private key.
+func (es *epochSecrets) externalKeyPair(s *primitive.Suite) (priv secret.Bytes, pub []byte, err error) {
+	return s.DeriveKeyPair(es.external)
+}
+
+// newExternalInit makes the init secret of an external commit and the KEM
+// output that tells the group about it (RFC 9420 section 8.3). The seed is
+// SeedSize random bytes.
+func newExternalInit(s *primitive.Suite, externalPub []byte, seed secret.Bytes) (kemOutput []byte, initSecret secret.Bytes, err error) {
+	return s.ExportSender(externalPub, nil, []byte(externalInitLabel), s.HashSize(), seed)
+}
+
+// openExternalInit finds the init secret of a received external commit.
+func (es *epochSecrets) openExternalInit(s *primitive.Suite, kemOutput []byte) (secret.Bytes, error) {
+	priv, _, err := es.externalKeyPair(s)
+	if err != nil {
+		return nil, err
+	}
+	defer priv.Wipe()
+	return s.ExportReceiver(priv, kemOutput, nil, []byte(externalInitLabel), s.HashSize())
+}
