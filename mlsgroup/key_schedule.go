@@ -1,6 +1,8 @@
 package mlsgroup
 
 import (
+	"fmt"
+
 	"github.com/conclave-mls/conclave/internal/primitive"
 	"github.com/conclave-mls/conclave/internal/secret"
 )
@@ -42,7 +44,7 @@ func (es *epochSecrets) fields() [9]secret.Bytes {
 // newJoinerSecret mixes the commit secret into the init secret of the epoch
 // before. A nil commitSecret means that the commit has no path and stands for
 // the zero vector. groupContext is that of the new epoch.
-func newJoinerSecret(s *primitive.Suite, initSecret, commitSecret secret.Bytes, groupContext []byte) (secret.Bytes, error) {
+func newJoinerSecret(s *primitive.Suite, initSecret, commitSecret secret.Bytes, groupContext []byte) secret.Bytes {
 	if commitSecret == nil {
 		commitSecret = make(secret.Bytes, s.HashSize())
 	}
@@ -52,8 +54,8 @@ func newJoinerSecret(s *primitive.Suite, initSecret, commitSecret secret.Bytes, 
 }
 
 // newMemberSecret mixes the PSKs into the joiner secret. A nil pskSecret stands
-// for the zero vector. The result gives both the welcome secret and the epoch
-// secret; the caller wipes it.
+// for the zero vector. The welcome secret and the epoch secret derive from the
+// result; the caller wipes it.
 func newMemberSecret(s *primitive.Suite, joinerSecret, pskSecret secret.Bytes) secret.Bytes {
 	if pskSecret == nil {
 		pskSecret = make(secret.Bytes, s.HashSize())
@@ -61,8 +63,9 @@ func newMemberSecret(s *primitive.Suite, joinerSecret, pskSecret secret.Bytes) s
 	return s.Extract(joinerSecret, pskSecret)
 }
 
-// newWelcomeSecret derives the secret that seals a Welcome's group info.
-func newWelcomeSecret(s *primitive.Suite, joinerSecret, pskSecret secret.Bytes) (secret.Bytes, error) {
+// newWelcomeSecret derives the secret that seals a Welcome's group info. The
+// caller wipes it.
+func newWelcomeSecret(s *primitive.Suite, joinerSecret, pskSecret secret.Bytes) secret.Bytes {
 	member := newMemberSecret(s, joinerSecret, pskSecret)
 	defer member.Wipe()
 	return deriveSecret(s, member, "welcome")
@@ -70,57 +73,35 @@ func newWelcomeSecret(s *primitive.Suite, joinerSecret, pskSecret secret.Bytes) 
 
 // newEpochSecrets runs the whole key schedule from one epoch to the next and
 // returns the joiner secret as well, for the Welcome; the caller wipes it.
-func newEpochSecrets(s *primitive.Suite, initSecret, commitSecret, pskSecret secret.Bytes, groupContext []byte) (*epochSecrets, secret.Bytes, error) {
-	joiner, err := newJoinerSecret(s, initSecret, commitSecret, groupContext)
-	if err != nil {
-		return nil, nil, err
-	}
-	es, err := epochSecretsFromJoiner(s, joiner, pskSecret, groupContext)
-	if err != nil {
-		joiner.Wipe()
-		return nil, nil, err
-	}
-	return es, joiner, nil
+func newEpochSecrets(s *primitive.Suite, initSecret, commitSecret, pskSecret secret.Bytes, groupContext []byte) (*epochSecrets, secret.Bytes) {
+	joiner := newJoinerSecret(s, initSecret, commitSecret, groupContext)
+	return epochSecretsFromJoiner(s, joiner, pskSecret, groupContext), joiner
 }
 
 // epochSecretsFromJoiner is the part of the key schedule that a new member
 // runs.
-func epochSecretsFromJoiner(s *primitive.Suite, joinerSecret, pskSecret secret.Bytes, groupContext []byte) (*epochSecrets, error) {
+func epochSecretsFromJoiner(s *primitive.Suite, joinerSecret, pskSecret secret.Bytes, groupContext []byte) *epochSecrets {
 	member := newMemberSecret(s, joinerSecret, pskSecret)
 	defer member.Wipe()
-	epoch, err := expandWithLabel(s, member, "epoch", groupContext, s.HashSize())
-	if err != nil {
-		return nil, err
-	}
+	epoch := expandWithLabel(s, member, "epoch", groupContext, s.HashSize())
 	defer epoch.Wipe()
 	return epochSecretsFromEpoch(s, epoch)
 }
 
 // epochSecretsFromEpoch derives an epoch's secrets from its epoch_secret. A
 // group's creator starts here with a random one (RFC 9420 section 11).
-func epochSecretsFromEpoch(s *primitive.Suite, epochSecret secret.Bytes) (*epochSecrets, error) {
-	es := new(epochSecrets)
-	for _, d := range [...]struct {
-		to    *secret.Bytes
-		label string
-	}{
-		{&es.senderData, "sender data"},
-		{&es.encryption, "encryption"},
-		{&es.exporter, "exporter"},
-		{&es.external, "external"},
-		{&es.confirmation, "confirm"},
-		{&es.membership, "membership"},
-		{&es.resumption, "resumption"},
-		{&es.authenticator, "authentication"},
-		{&es.init, "init"},
-	} {
-		var err error
-		if *d.to, err = deriveSecret(s, epochSecret, d.label); err != nil {
-			es.wipe()
-			return nil, err
-		}
+func epochSecretsFromEpoch(s *primitive.Suite, epochSecret secret.Bytes) *epochSecrets {
+	return &epochSecrets{
+		senderData:    deriveSecret(s, epochSecret, "sender data"),
+		encryption:    deriveSecret(s, epochSecret, "encryption"),
+		exporter:      deriveSecret(s, epochSecret, "exporter"),
+		external:      deriveSecret(s, epochSecret, "external"),
+		confirmation:  deriveSecret(s, epochSecret, "confirm"),
+		membership:    deriveSecret(s, epochSecret, "membership"),
+		resumption:    deriveSecret(s, epochSecret, "resumption"),
+		authenticator: deriveSecret(s, epochSecret, "authentication"),
+		init:          deriveSecret(s, epochSecret, "init"),
 	}
-	return es, nil
 }
 
 // confirmationTag authenticates the transcript of the epoch that es belongs to
@@ -135,15 +116,15 @@ func (es *epochSecrets) verifyConfirmationTag(s *primitive.Suite, confirmedTrans
 	return s.VerifyMAC(es.confirmation, tag, confirmedTranscriptHash)
 }
 
-// export is MLS-Exporter (RFC 9420 section 8.5). It fails when n is negative
-// or more than 255 hashes.
+// export is MLS-Exporter (RFC 9420 section 8.5). n comes from the application:
+// the KDF gives at most 255 hashes.
 func (es *epochSecrets) export(s *primitive.Suite, label string, context []byte, n int) (secret.Bytes, error) {
-	derived, err := deriveSecret(s, es.exporter, label)
-	if err != nil {
-		return nil, err
+	if n < 0 || n > 255*s.HashSize() {
+		return nil, fmt.Errorf("mlsgroup: %d bytes to export, at most %d possible", n, 255*s.HashSize())
 	}
+	derived := deriveSecret(s, es.exporter, label)
 	defer derived.Wipe()
-	return expandWithLabel(s, derived, "exported", s.Hash(nil, context), n)
+	return expandWithLabel(s, derived, "exported", s.Hash(nil, context), n), nil
 }
 
 // externalKeyPair derives the key pair that outsiders join by (RFC 9420

@@ -1,6 +1,8 @@
 package mlsgroup
 
 import (
+	"fmt"
+
 	"github.com/conclave-mls/conclave/internal/primitive"
 	"github.com/conclave-mls/conclave/internal/secret"
 )
@@ -19,7 +21,7 @@ func newPSKSecret(s *primitive.Suite, psks []preSharedKey) (secret.Bytes, error)
 		return out, nil
 	}
 	if len(psks) > maxPSKs {
-		return nil, ErrTooManyPSKs
+		return nil, fmt.Errorf("mlsgroup: %d PSKs, at most %d allowed", len(psks), maxPSKs)
 	}
 	zero := make([]byte, s.HashSize())
 	for i := range psks {
@@ -28,12 +30,8 @@ func newPSKSecret(s *primitive.Suite, psks []preSharedKey) (secret.Bytes, error)
 		label = appendUint16(label, uint16(len(psks)))
 
 		extracted := s.Extract(zero, psks[i].key)
-		input, err := expandWithLabel(s, extracted, "derived psk", label, s.HashSize())
+		input := expandWithLabel(s, extracted, "derived psk", label, s.HashSize())
 		extracted.Wipe()
-		if err != nil {
-			out.Wipe()
-			return nil, err
-		}
 		next := s.Extract(input, out)
 		input.Wipe()
 		out.Wipe()
