@@ -14,6 +14,28 @@ import (
 // one place where the RFC writes the whole label itself (RFC 9420 section 8.3).
 const externalInitLabel = "MLS 1.0 external init secret"
 
+// mustExpand is ExpandWithLabel for a length that the suite fixes, which every
+// KDF gives. A refusal would be a broken suite of ours.
+func mustExpand(s *primitive.Suite, sec secret.Bytes, label string, context []byte, n int) secret.Bytes {
+	out, err := expandWithLabel(s, sec, label, context, n)
+	if err != nil {
+		panic("mlsgroup: a suite's KDF gives less than the suite needs")
+	}
+	return out
+}
+
+// mustDeriveSecret is DeriveSecret, whose length the suite fixes.
+func mustDeriveSecret(s *primitive.Suite, sec secret.Bytes, label string) secret.Bytes {
+	return mustExpand(s, sec, label, nil, s.HashSize())
+}
+
+// mustDeriveTreeSecret is DeriveTreeSecret (RFC 9420 section 9.1) for a length
+// that the suite fixes.
+func mustDeriveTreeSecret(s *primitive.Suite, sec secret.Bytes, label string, generation uint32, n int) secret.Bytes {
+	var context [4]byte
+	return mustExpand(s, sec, label, appendUint32(context[:0], generation), n)
+}
+
 // epochSecrets are the secrets of one epoch (RFC 9420 section 8, Table 4).
 type epochSecrets struct {
 	senderData    secret.Bytes // sender_data_secret
@@ -50,7 +72,7 @@ func newJoinerSecret(s *primitive.Suite, initSecret, commitSecret secret.Bytes, 
 	}
 	prk := s.Extract(initSecret, commitSecret)
 	defer prk.Wipe()
-	return expandWithLabel(s, prk, "joiner", groupContext, s.HashSize())
+	return mustExpand(s, prk, "joiner", groupContext, s.HashSize())
 }
 
 // newMemberSecret mixes the PSKs into the joiner secret. A nil pskSecret stands
@@ -68,7 +90,7 @@ func newMemberSecret(s *primitive.Suite, joinerSecret, pskSecret secret.Bytes) s
 func newWelcomeSecret(s *primitive.Suite, joinerSecret, pskSecret secret.Bytes) secret.Bytes {
 	member := newMemberSecret(s, joinerSecret, pskSecret)
 	defer member.Wipe()
-	return deriveSecret(s, member, "welcome")
+	return mustDeriveSecret(s, member, "welcome")
 }
 
 // newEpochSecrets runs the whole key schedule from one epoch to the next and
@@ -83,7 +105,7 @@ func newEpochSecrets(s *primitive.Suite, initSecret, commitSecret, pskSecret sec
 func epochSecretsFromJoiner(s *primitive.Suite, joinerSecret, pskSecret secret.Bytes, groupContext []byte) *epochSecrets {
 	member := newMemberSecret(s, joinerSecret, pskSecret)
 	defer member.Wipe()
-	epoch := expandWithLabel(s, member, "epoch", groupContext, s.HashSize())
+	epoch := mustExpand(s, member, "epoch", groupContext, s.HashSize())
 	defer epoch.Wipe()
 	return epochSecretsFromEpoch(s, epoch)
 }
@@ -92,15 +114,15 @@ func epochSecretsFromJoiner(s *primitive.Suite, joinerSecret, pskSecret secret.B
 // group's creator starts here with a random one (RFC 9420 section 11).
 func epochSecretsFromEpoch(s *primitive.Suite, epochSecret secret.Bytes) *epochSecrets {
 	return &epochSecrets{
-		senderData:    deriveSecret(s, epochSecret, "sender data"),
-		encryption:    deriveSecret(s, epochSecret, "encryption"),
-		exporter:      deriveSecret(s, epochSecret, "exporter"),
-		external:      deriveSecret(s, epochSecret, "external"),
-		confirmation:  deriveSecret(s, epochSecret, "confirm"),
-		membership:    deriveSecret(s, epochSecret, "membership"),
-		resumption:    deriveSecret(s, epochSecret, "resumption"),
-		authenticator: deriveSecret(s, epochSecret, "authentication"),
-		init:          deriveSecret(s, epochSecret, "init"),
+		senderData:    mustDeriveSecret(s, epochSecret, "sender data"),
+		encryption:    mustDeriveSecret(s, epochSecret, "encryption"),
+		exporter:      mustDeriveSecret(s, epochSecret, "exporter"),
+		external:      mustDeriveSecret(s, epochSecret, "external"),
+		confirmation:  mustDeriveSecret(s, epochSecret, "confirm"),
+		membership:    mustDeriveSecret(s, epochSecret, "membership"),
+		resumption:    mustDeriveSecret(s, epochSecret, "resumption"),
+		authenticator: mustDeriveSecret(s, epochSecret, "authentication"),
+		init:          mustDeriveSecret(s, epochSecret, "init"),
 	}
 }
 
@@ -122,9 +144,9 @@ func (es *epochSecrets) export(s *primitive.Suite, label string, context []byte,
 	if n < 0 || n > 255*s.HashSize() {
 		return nil, fmt.Errorf("mlsgroup: %d bytes to export, at most %d possible", n, 255*s.HashSize())
 	}
-	derived := deriveSecret(s, es.exporter, label)
+	derived := mustDeriveSecret(s, es.exporter, label)
 	defer derived.Wipe()
-	return expandWithLabel(s, derived, "exported", s.Hash(nil, context), n), nil
+	return expandWithLabel(s, derived, "exported", s.Hash(nil, context), n)
 }
 
 // externalKeyPair derives the key pair that outsiders join by (RFC 9420

@@ -30,7 +30,7 @@ func newPSKSecret(s *primitive.Suite, psks []preSharedKey) (secret.Bytes, error)
 		label = appendUint16(label, uint16(len(psks)))
 
 		extracted := s.Extract(zero, psks[i].key)
-		input := expandWithLabel(s, extracted, "derived psk", label, s.HashSize())
+		input := mustExpand(s, extracted, "derived psk", label, s.HashSize())
 		extracted.Wipe()
 		next := s.Extract(input, out)
 		input.Wipe()

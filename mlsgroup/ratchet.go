@@ -123,7 +123,7 @@ func (r *ratchet) advance(s *primitive.Suite, to, keepFrom uint32) (messageKey, 
 // following derives the secret after that of generation g, which it wipes
 // unless r itself holds it: the state before the step stays usable.
 func (r *ratchet) following(s *primitive.Suite, cur secret.Bytes, g uint32) secret.Bytes {
-	next := deriveTreeSecret(s, cur, "secret", g, s.HashSize())
+	next := mustDeriveTreeSecret(s, cur, "secret", g, s.HashSize())
 	if g != r.generation {
 		cur.Wipe()
 	}
@@ -133,8 +133,8 @@ func (r *ratchet) following(s *primitive.Suite, cur secret.Bytes, g uint32) secr
 func newMessageKey(s *primitive.Suite, ratchetSecret secret.Bytes, generation uint32) messageKey {
 	return messageKey{
 		generation: generation,
-		key:        deriveTreeSecret(s, ratchetSecret, "key", generation, s.KeySize()),
-		nonce:      deriveTreeSecret(s, ratchetSecret, "nonce", generation, s.NonceSize()),
+		key:        mustDeriveTreeSecret(s, ratchetSecret, "key", generation, s.KeySize()),
+		nonce:      mustDeriveTreeSecret(s, ratchetSecret, "nonce", generation, s.NonceSize()),
 	}
 }
 

@@ -215,8 +215,8 @@ func (st *secretStep) split(s *primitive.Suite, leaf, first LeafIndex, c *cover,
 	st.consumed = make([]secret.Bytes, 0, 4)
 	covers.set(uint32(top), nil)
 	for ; level > 0; level-- {
-		left := expandWithLabel(s, cur, "tree", []byte("left"), s.HashSize())
-		right := expandWithLabel(s, cur, "tree", []byte("right"), s.HashSize())
+		left := mustExpand(s, cur, "tree", []byte("left"), s.HashSize())
+		right := mustExpand(s, cur, "tree", []byte("right"), s.HashSize())
 		spent(cur, level)
 		if middle := first + 1<<(level-1); leaf < middle {
 			put(middle, &cover{level: uint8(level - 1), secret: right})
@@ -234,7 +234,7 @@ func (st *secretStep) split(s *primitive.Suite, leaf, first LeafIndex, c *cover,
 
 	var own *ratchet
 	for k, label := range [ratchetKinds]string{handshakeRatchet: "handshake", applicationRatchet: "application"} {
-		r := &ratchet{secret: expandWithLabel(s, cur, label, nil, s.HashSize())}
+		r := &ratchet{secret: mustExpand(s, cur, label, nil, s.HashSize())}
 		if ratchetKind(k) == kind {
 			own = r
 			continue
