@@ -110,7 +110,7 @@ func TestVerifyTreeRefuses(t *testing.T) {
 		{"leaves' keys", func(n nodes) { n[12].leaf.EncryptionKey = n[14].leaf.EncryptionKey }, CheckEncryptionKeyUnique},
 		{"signature keys", func(n nodes) { n[12].leaf.SignatureKey = n[14].leaf.SignatureKey }, CheckSignatureKeyUnique},
 		{"no key", func(n nodes) { n[7].parent.EncryptionKey = nil }, CheckEncryptionKey},
-		{"short key", func(n nodes) { n[12].leaf.EncryptionKey = make([]byte, 31) }, CheckEncryptionKey},
+		{"short key", func(n nodes) { n[9].parent.EncryptionKey = make([]byte, 31) }, CheckEncryptionKey},
 	} {
 		p := plainOf(g.s, g.tree)
 		c.change(p.nodes)

@@ -163,7 +163,7 @@ func (g *treeGroup) commit(sender LeafIndex, c *treeChange, withPath bool) {
 		g.members[i] = keys
 	}
 	for n, i := range added {
-		first := created.secretFor(sender, i)
+		first := created.secretFor(i)
 		if first == nil {
 			g.t.Fatalf("no path secret for new leaf %d", i)
 		}

@@ -173,7 +173,7 @@ func testOwnPath(t *testing.T, s *primitive.Suite, tree *RatchetTree, all map[Le
 			t.Fatalf("own path of %d, leaf %d: %v", sender, i, err)
 		}
 		checkKeys(t, s, after, i, keys)
-		joined, err := after.joinPath(s, i, keys.get(i.Node()), sender, c.secretFor(sender, i).Clone())
+		joined, err := after.joinPath(s, i, keys.get(i.Node()), sender, c.secretFor(i).Clone())
 		if err != nil {
 			t.Fatalf("own path of %d, leaf %d joins: %v", sender, i, err)
 		}
