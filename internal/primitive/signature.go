@@ -1,0 +1,114 @@
+package primitive
+
+import (
+	"github.com/conclave-mls/conclave/internal/secret"
+)
+
+// scheme is a signature algorithm. Private keys come in a stored form of
+// privateSize bytes and, where that saves work, an expanded one.
+type scheme interface {
+	id() uint16 // RFC 9420 section 17.1, the numbers of TLS
+	privateSize() int
+	// public returns the public key, or false if private is malformed.
+	public(private []byte) ([]byte, bool)
+	expand(private []byte) (secret.Bytes, bool)
+	check(pub []byte) bool
+	sign(private, message []byte) ([]byte, error)
+	verify(pub, message, sig []byte) bool
+	// candidate turns privateSize uniform bytes into a private key in place, or
+	// tells that they are none.
+	candidate(private []byte) bool
+}
+
+// SignatureScheme returns the TLS number of the suite's signature algorithm.
+func (s *Suite) SignatureScheme() uint16 { return s.sig.id() }
+
+// GenerateSignatureKey derives a signature key pair from SeedSize random bytes.
+// The caller wipes priv. It fails with ErrLength.
+func (s *Suite) GenerateSignatureKey(seed secret.Bytes) (priv secret.Bytes, pub []byte, err error) {
+	if len(seed) != s.seedSize {
+		return nil, nil, ErrLength
+	}
+	var prk [maxHashSize]byte
+	defer clear(prk[:])
+	s.hash.hmac(&prk, []byte("conclave signature key"), seed)
+	priv = make(secret.Bytes, s.sig.privateSize())
+	for counter := range 256 {
+		s.hash.expand(priv, prk[:s.hash.size()], []byte{byte(s.sig.id() >> 8), byte(s.sig.id()), byte(counter)})
+		if !s.sig.candidate(priv) {
+			continue
+		}
+		if pub, ok := s.sig.public(priv); ok {
+			return priv, pub, nil
+		}
+	}
+	return nil, nil, ErrKey // no seed that leads here is known, or ever will be
+}
+
+// SignaturePublicKey returns the public key of a signature private key. It fails
+// with ErrKey.
+func (s *Suite) SignaturePublicKey(priv secret.Bytes) ([]byte, error) {
+	pub, ok := s.sig.public(priv)
+	if !ok {
+		return nil, ErrKey
+	}
+	return pub, nil
+}
+
+// ExpandSignatureKey returns a form of the private key that Sign takes as well
+// and uses in half the time with Ed25519 and Ed448: the seed followed by the
+// public key. It is for memory only, and only what this method returned may be
+// handed to Sign: signing with a public half of another key gives the private
+// one away. Where nothing is gained it returns a copy. The caller wipes it. It
+// fails with ErrKey.
+func (s *Suite) ExpandSignatureKey(priv secret.Bytes) (secret.Bytes, error) {
+	key, ok := s.sig.expand(priv)
+	if !ok {
+		return nil, ErrKey
+	}
+	return key, nil
+}
+
+// CheckSignatureKey fails with ErrKey unless pub is a key that can verify
+// something.
+func (s *Suite) CheckSignatureKey(pub []byte) error {
+	if !s.sig.check(pub) {
+		return ErrKey
+	}
+	return nil
+}
+
+// Sign signs the message. The signature depends on key and message only (ECDSA
+// as in RFC 6979, encoded in DER). It fails with ErrKey.
+func (s *Suite) Sign(priv secret.Bytes, message []byte) ([]byte, error) {
+	return s.sig.sign(priv, message)
+}
+
+// Verify fails with ErrSignature unless sig is the signature of the message by
+// pub. With Ed25519 it applies the strict rule of the package comment.
+func (s *Suite) Verify(pub, message, sig []byte) error {
+	if !s.sig.verify(pub, message, sig) {
+		return ErrSignature
+	}
+	return nil
+}
+
+// Verification is one signature to verify.
+type Verification struct{ Pub, Message, Sig []byte }
+
+// VerifyBatch verifies many signatures of application messages, faster than one
+// by one with Ed25519. The result has an error for each entry: nil or
+// ErrSignature. With Ed25519 the rule is the one with cofactor, so it must not
+// decide on anything that changes a group. An entry's result does not depend on
+// the other entries.
+func (s *Suite) VerifyBatch(vs []Verification) []error {
+	errs := make([]error, len(vs))
+	if _, ok := s.sig.(ed25519Scheme); ok {
+		ed25519Engine.verifyBatch(vs, errs)
+		return errs
+	}
+	for i := range vs {
+		errs[i] = s.Verify(vs[i].Pub, vs[i].Message, vs[i].Sig)
+	}
+	return errs
+}
