@@ -1,0 +1,209 @@
+package messages
+
+import (
+	"time"
+
+	"github.com/conclave-mls/conclave/internal/secret"
+	"github.com/conclave-mls/conclave/mlsgroup"
+)
+
+// Profile selects the dialect a conversation speaks. It stays with the
+// conversation for life.
+type Profile uint8
+
+// The profiles. See mlsgroup's values of the same names.
+const (
+	// ProfileDefault is the client's profile; for a client, ProfileWire.
+	ProfileDefault Profile = iota
+	// ProfileWire is what Wire's CoreCrypto speaks.
+	ProfileWire
+	// ProfileRFC9420 is the RFC to the letter.
+	ProfileRFC9420
+)
+
+// ReceiveConfig bounds what a conversation keeps to open late messages. A zero
+// field takes its default.
+type ReceiveConfig struct {
+	OutOfOrder uint32 // skipped message keys kept for each sender; default 32
+	MaxForward uint32 // generations a sender may be ahead; default 1000
+	PastEpochs uint32 // epochs whose late application messages can be opened; default 3
+}
+
+// InitClient opens the client with an id, and creates it if the store has none. It
+// answers [ClientReady]. Opening a client again replaces transport and observer.
+type InitClient struct {
+	ClientID ClientID
+	// CipherSuites the client uses, the first is its default. Nil means suite 1.
+	// On creation the client gets a Basic credential for each signature scheme
+	// among them, unless NoCredential is set.
+	CipherSuites []mlsgroup.CipherSuite
+	NoCredential bool
+	// Profile and Receive are the defaults of conversations created and joined.
+	Profile Profile
+	Receive ReceiveConfig
+	// Transport may be nil: operations that send then answer ErrNoTransport.
+	Transport Transport
+	Observer  Observer
+}
+
+// ClientReady answers [InitClient].
+type ClientReady struct {
+	Instance Instance
+	// Created tells that the store had no such client.
+	Created bool
+	// InDoubt lists commits of an earlier run whose outcome is unknown. They are
+	// being settled.
+	InDoubt []CommitInDoubt
+}
+
+// ListClients lists the clients of the store. It answers [ClientsListed].
+type ListClients struct{}
+
+// ClientsListed answers [ListClients], ordered by client id.
+type ClientsListed struct{ Clients []ClientEntry }
+
+// ClientEntry is a client of the store.
+type ClientEntry struct {
+	ClientID ClientID
+	Instance Instance
+}
+
+// ListConversations lists the conversations of a client that have a group. It
+// answers [ConversationsListed].
+type ListConversations struct{}
+
+// ConversationsListed answers [ListConversations], in no particular order.
+type ConversationsListed struct{ Conversations []ConversationID }
+
+// CredentialRef names a credential: SHA-256 of its public signature key.
+type CredentialRef [32]byte
+
+// CredentialEntry is a stored credential.
+type CredentialEntry struct {
+	Ref          CredentialRef
+	CipherSuite  mlsgroup.CipherSuite
+	Credential   mlsgroup.Credential
+	SignatureKey []byte // public
+	CreatedAt    time.Time
+}
+
+// AddCredential stores a credential with its signature key. It answers
+// [CredentialAdded]. ErrWrongCredential: its identity is not the client's.
+type AddCredential struct {
+	CipherSuite mlsgroup.CipherSuite
+	// Credential; the zero value means a Basic credential of the client's id.
+	Credential mlsgroup.Credential
+	// SignaturePrivate and SignatureKey belong together. Both nil: a key is made.
+	SignaturePrivate secret.Bytes
+	SignatureKey     []byte
+}
+
+// CredentialAdded answers [AddCredential].
+type CredentialAdded struct{ Credential CredentialEntry }
+
+// RemoveCredential deletes a credential and the key packages made from it. It
+// answers [CredentialRemoved]; a credential in use by a conversation stays, with
+// [CredentialInUse]. An unknown one is no error.
+type RemoveCredential struct{ Ref CredentialRef }
+
+// CredentialRemoved answers [RemoveCredential].
+type CredentialRemoved struct{}
+
+// ListCredentials lists the client's credentials. It answers [CredentialsListed].
+type ListCredentials struct{}
+
+// CredentialsListed answers [ListCredentials], oldest first.
+type CredentialsListed struct{ Credentials []CredentialEntry }
+
+// GenerateKeyPackages makes key packages and stores them with their private keys.
+// It answers [KeyPackagesGenerated].
+type GenerateKeyPackages struct {
+	// CipherSuite; 0 means the client's default.
+	CipherSuite mlsgroup.CipherSuite
+	Count       int
+	// Credential; zero means the newest of the suite's signature scheme.
+	Credential CredentialRef
+	// Lifetime; 0 means 84 days. It begins an hour before now.
+	Lifetime time.Duration
+	// LastResort marks them as usable many times (RFC 9420 16.8).
+	LastResort bool
+	// Profile; it decides the capabilities they announce.
+	Profile Profile
+}
+
+// KeyPackagesGenerated answers [GenerateKeyPackages].
+type KeyPackagesGenerated struct{ KeyPackages []KeyPackageEntry }
+
+// KeyPackageEntry is a stored key package.
+type KeyPackageEntry struct {
+	Ref         mlsgroup.KeyPackageRef
+	CipherSuite mlsgroup.CipherSuite
+	// KeyPackage is the encoded KeyPackage, not wrapped in an MLSMessage.
+	KeyPackage []byte
+	Credential CredentialRef
+	NotBefore  time.Time
+	NotAfter   time.Time
+}
+
+// ImportKeyPackage stores a key package made elsewhere, with its private keys, for
+// migration and tests. It answers [KeyPackageImported].
+type ImportKeyPackage struct {
+	// KeyPackage is an encoded KeyPackage, bare or wrapped in an MLSMessage.
+	KeyPackage       []byte
+	InitPrivate      secret.Bytes
+	LeafPrivate      secret.Bytes // of the leaf's encryption key
+	SignaturePrivate secret.Bytes
+}
+
+// KeyPackageImported answers [ImportKeyPackage].
+type KeyPackageImported struct{ KeyPackage KeyPackageEntry }
+
+// ListKeyPackages lists the stored key packages. It answers [KeyPackagesListed].
+type ListKeyPackages struct{}
+
+// KeyPackagesListed answers [ListKeyPackages].
+type KeyPackagesListed struct{ KeyPackages []KeyPackageEntry }
+
+// CountKeyPackages counts the stored key packages of a suite that have not
+// expired. It answers [KeyPackagesCounted].
+type CountKeyPackages struct{ CipherSuite mlsgroup.CipherSuite }
+
+// KeyPackagesCounted answers [CountKeyPackages].
+type KeyPackagesCounted struct{ Count int }
+
+// DeleteKeyPackages deletes key packages with their private keys. Unknown
+// references are no error. It answers [KeyPackagesDeleted].
+type DeleteKeyPackages struct{ Refs []mlsgroup.KeyPackageRef }
+
+// KeyPackagesDeleted answers [DeleteKeyPackages].
+type KeyPackagesDeleted struct{}
+
+// PutPSK registers an external pre-shared key. It answers [PSKPut].
+type PutPSK struct {
+	ID  []byte
+	PSK secret.Bytes
+}
+
+// PSKPut answers [PutPSK].
+type PSKPut struct{}
+
+// DeletePSK forgets an external pre-shared key. An unknown id is no error. It
+// answers [PSKDeleted].
+type DeletePSK struct{ ID []byte }
+
+// PSKDeleted answers [DeletePSK].
+type PSKDeleted struct{}
+
+// SetData replaces the client's data blob, at most 16 MiB. It answers [DataSet]. In
+// a transaction that has not read the blob it takes no guard: the transaction that
+// is decided last wins.
+type SetData struct{ Data secret.Bytes }
+
+// DataSet answers [SetData].
+type DataSet struct{}
+
+// ReadData reads the client's data blob. It answers [DataRead].
+type ReadData struct{}
+
+// DataRead answers [ReadData]. Data is nil where none was set.
+type DataRead struct{ Data secret.Bytes }

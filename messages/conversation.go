@@ -1,0 +1,294 @@
+package messages
+
+import (
+	"time"
+
+	"github.com/conclave-mls/conclave/internal/secret"
+	"github.com/conclave-mls/conclave/mlsgroup"
+)
+
+// CreateConversation founds a group of one under the addressed id. It answers
+// [ConversationCreated] or ErrConversationAlreadyExists.
+type CreateConversation struct {
+	// CipherSuite; 0 means the credential's, or the client's default.
+	CipherSuite mlsgroup.CipherSuite
+	// Credential; zero means the newest of the suite's signature scheme.
+	Credential      CredentialRef
+	Profile         Profile
+	Receive         ReceiveConfig
+	ExternalSenders []mlsgroup.ExternalSender
+}
+
+// ConversationCreated answers [CreateConversation].
+type ConversationCreated struct{}
+
+// ProcessWelcome joins the conversation of a Welcome. The address names none. It
+// answers [ConversationJoined]; ErrOrphanWelcome where no stored key package is
+// meant; ErrConversationAlreadyExists.
+type ProcessWelcome struct {
+	// Message is an MLSMessage holding a Welcome, or a bare Welcome.
+	Message []byte
+	// RatchetTree, where the GroupInfo brings none.
+	RatchetTree []byte
+	Profile     Profile
+	Receive     ReceiveConfig
+}
+
+// ConversationJoined answers [ProcessWelcome] and [JoinByExternalCommit].
+type ConversationJoined struct {
+	Conversation ConversationID
+	Epoch        uint64
+	// Released holds what had been kept for the conversation before it was joined.
+	Released []Released
+}
+
+// JoinByExternalCommit joins a conversation by a commit of one's own (RFC 9420
+// 12.4.3.2). The address names none. It answers [ConversationJoined],
+// [MessageRejected] or [CommitInDoubt]. A group of that id that the client has is
+// replaced when the commit is merged.
+type JoinByExternalCommit struct {
+	// GroupInfo is bare or wrapped in an MLSMessage.
+	GroupInfo []byte
+	// RatchetTree, where the GroupInfo brings none.
+	RatchetTree []byte
+	Credential  CredentialRef // zero means the newest of the suite's scheme
+	Profile     Profile
+	Receive     ReceiveConfig
+}
+
+// EncryptMessage seals an application message. It answers [MessageEncrypted];
+// ErrPendingProposals while proposals wait to be committed (RFC 9420 15.2).
+type EncryptMessage struct {
+	Plaintext         secret.Bytes
+	AuthenticatedData []byte
+}
+
+// MessageEncrypted answers [EncryptMessage]. Message is an MLSMessage.
+type MessageEncrypted struct{ Message []byte }
+
+// DecryptMessage processes a message of the conversation: application message,
+// proposal or commit. It answers [MessageDecrypted].
+type DecryptMessage struct {
+	// Message is an MLSMessage holding a PublicMessage or a PrivateMessage.
+	Message []byte
+}
+
+// Outcome is what became of a message that was not refused.
+type Outcome uint8
+
+// The outcomes. Those named Buffered have stored the message; it comes out of a
+// later reply's Released.
+const (
+	// OutcomeText: an application message; Plaintext holds it.
+	OutcomeText Outcome = iota + 1
+	// OutcomeProposal: a proposal, now pending.
+	OutcomeProposal
+	// OutcomeCommit: a commit; the conversation is in the next epoch.
+	OutcomeCommit
+	// OutcomeBufferedFutureMessage: of the next epoch; stored until it begins.
+	OutcomeBufferedFutureMessage
+	// OutcomeBufferedCommit: a commit of proposals that have not come; stored.
+	OutcomeBufferedCommit
+	// OutcomeUnmergedPendingGroup: the conversation waits for its external join to
+	// be accepted; stored until then.
+	OutcomeUnmergedPendingGroup
+)
+
+// String returns the name Wire's clients know where there is one.
+func (o Outcome) String() string {
+	switch o {
+	case OutcomeText:
+		return "Text"
+	case OutcomeProposal:
+		return "Proposal"
+	case OutcomeCommit:
+		return "Commit"
+	case OutcomeBufferedFutureMessage:
+		return "BufferedFutureMessage"
+	case OutcomeBufferedCommit:
+		return "BufferedCommit"
+	case OutcomeUnmergedPendingGroup:
+		return "UnmergedPendingGroup"
+	}
+	return "Outcome(0)"
+}
+
+// Buffered tells whether the message was stored for later.
+func (o Outcome) Buffered() bool { return o >= OutcomeBufferedFutureMessage }
+
+// Sender is who sent a message.
+type Sender struct {
+	Type mlsgroup.SenderType
+	// Leaf of a member, position in external_senders of an external sender.
+	Leaf uint32
+	// ClientID is the identity in the sender's Basic credential, else empty.
+	ClientID   ClientID
+	Credential mlsgroup.Credential
+}
+
+// MessageDecrypted answers [DecryptMessage].
+type MessageDecrypted struct {
+	Outcome           Outcome
+	Plaintext         secret.Bytes // OutcomeText
+	AuthenticatedData []byte
+	Sender            Sender
+	// MessageEpoch is the epoch the message was sent in.
+	MessageEpoch uint64
+	// Epoch the conversation is in now.
+	Epoch uint64
+	// IsActive is false where a commit has removed this member. The conversation
+	// is wiped then.
+	IsActive bool
+	// Own tells that the message is this member's commit, come back.
+	Own bool
+	// HasCommitDelay and CommitDelay: when this member should commit the pending
+	// proposals, counted from now, so that not all members do it at once.
+	HasCommitDelay bool
+	CommitDelay    time.Duration
+	// Proposal is the reference of an OutcomeProposal.
+	Proposal mlsgroup.ProposalRef
+	// Discarded lists own pending proposals that another member's commit has
+	// ended without carrying them out.
+	Discarded []mlsgroup.ProposalRef
+	// Released holds what had been buffered and could be tried now.
+	Released []Released
+	// Dropped counts buffered messages given up to make room.
+	Dropped int
+}
+
+// Released is a message that had been buffered: its outcome, or why it failed. A
+// failure fails nothing else.
+type Released struct {
+	Message MessageDecrypted
+	Err     error
+}
+
+// AddMembers commits Adds of key packages, and all pending proposals. It answers
+// [CommitMerged], [MessageRejected] or [CommitInDoubt], as all that commit do.
+type AddMembers struct {
+	// KeyPackages, each bare or wrapped in an MLSMessage; at least one.
+	KeyPackages [][]byte
+}
+
+// RemoveMembers commits Removes of every member with one of the ids, and all
+// pending proposals. ErrMemberNotFound where no member has any.
+type RemoveMembers struct{ ClientIDs []ClientID }
+
+// UpdateKeyMaterial commits a fresh path, and all pending proposals.
+type UpdateKeyMaterial struct{}
+
+// SetCredential commits a path whose leaf carries another credential of the client.
+type SetCredential struct{ Credential CredentialRef }
+
+// CommitPendingProposals commits what is pending; nothing pending is no error.
+type CommitPendingProposals struct{}
+
+// CommitMerged answers the requests that commit.
+type CommitMerged struct {
+	// Epoch the conversation is in now.
+	Epoch uint64
+	// Sent is false where there was nothing to commit.
+	Sent bool
+	// Released holds what had been buffered for the new epoch.
+	Released []Released
+}
+
+// ProposeAdd proposes to add a client. It answers [ProposalCreated], as all that
+// propose do.
+type ProposeAdd struct {
+	// KeyPackage is bare or wrapped in an MLSMessage.
+	KeyPackage []byte
+}
+
+// ProposeRemove proposes to remove the member with an id.
+type ProposeRemove struct{ ClientID ClientID }
+
+// ProposeUpdate proposes a fresh leaf for this member.
+type ProposeUpdate struct{}
+
+// ProposalCreated answers the requests that propose. The proposal is pending here
+// already; the application sends Message to the members.
+type ProposalCreated struct {
+	Message []byte // an MLSMessage
+	Ref     mlsgroup.ProposalRef
+}
+
+// ClearPendingProposal forgets one pending proposal. It answers
+// [PendingProposalCleared] or ErrPendingProposalNotFound.
+type ClearPendingProposal struct{ Ref mlsgroup.ProposalRef }
+
+// PendingProposalCleared answers [ClearPendingProposal].
+type PendingProposalCleared struct{}
+
+// DropInDoubt gives up the commits of the conversation that are in doubt, as if
+// they had never been sent. If the delivery service has accepted one, the
+// conversation can only be joined anew. It answers [InDoubtDropped].
+type DropInDoubt struct{}
+
+// InDoubtDropped answers [DropInDoubt].
+type InDoubtDropped struct{ Count int }
+
+// WipeConversation deletes all records of the conversation. No message is sent; for
+// the others the member stays. It answers [ConversationWiped].
+type WipeConversation struct{}
+
+// ConversationWiped answers [WipeConversation].
+type ConversationWiped struct{}
+
+// ReadConversation reads the state of a conversation. It answers
+// [ConversationRead], also for an id that has none.
+type ReadConversation struct{}
+
+// ConversationRead answers [ReadConversation].
+type ConversationRead struct {
+	// Exists tells whether there is a group; a join that is not merged does not
+	// count. The other fields, save InDoubt, are zero without it.
+	Exists             bool
+	Epoch              uint64
+	CipherSuite        mlsgroup.CipherSuite
+	Profile            Profile
+	OwnLeaf            uint32
+	SignatureKey       []byte // the public one of the own leaf
+	EpochAuthenticator secret.Bytes
+	ExternalSenders    []mlsgroup.ExternalSender
+	PendingProposals   []mlsgroup.ProposalRef
+	InDoubt            []CommitInDoubt
+}
+
+// ListMembers lists the members of a conversation. It answers [MembersListed].
+type ListMembers struct{}
+
+// Member is a leaf of a conversation.
+type Member struct {
+	Leaf         uint32
+	ClientID     ClientID // identity of a Basic credential, else empty
+	Credential   mlsgroup.Credential
+	SignatureKey []byte
+}
+
+// MembersListed answers [ListMembers], in leaf order.
+type MembersListed struct {
+	Epoch   uint64
+	Members []Member
+}
+
+// ExportSecret derives a secret from the epoch (RFC 9420 8.5). It answers
+// [SecretExported].
+type ExportSecret struct {
+	Label   string
+	Context []byte
+	Length  int // bytes; at most 65535 and 255 times the hash length
+}
+
+// SecretExported answers [ExportSecret].
+type SecretExported struct {
+	Epoch  uint64
+	Secret secret.Bytes
+}
+
+// ExportGroupInfo signs a GroupInfo of the current epoch, with ratchet tree and
+// external_pub, by which others can join. It answers [GroupInfoExported].
+type ExportGroupInfo struct{}
+
+// GroupInfoExported answers [ExportGroupInfo]. GroupInfo is an MLSMessage.
+type GroupInfoExported struct{ GroupInfo []byte }

@@ -1,0 +1,206 @@
+package messages
+
+// overhead is what a request is counted for beside the bytes it points to.
+const overhead = 128
+
+func total[T ~[]byte | ~string](list []T) int {
+	n := 0
+	for _, x := range list {
+		n += len(x)
+	}
+	return n
+}
+
+// Size implements [Request].
+func (InitClient) Size() int { return overhead }
+
+// Size implements [Request].
+func (ListClients) Size() int { return overhead }
+
+// Size implements [Request].
+func (ListConversations) Size() int { return overhead }
+
+// Size implements [Request].
+func (r AddCredential) Size() int {
+	return overhead + len(r.SignaturePrivate) + len(r.SignatureKey) + len(r.Credential.Identity) + total(r.Credential.Certificates)
+}
+
+// Size implements [Request].
+func (RemoveCredential) Size() int { return overhead }
+
+// Size implements [Request].
+func (ListCredentials) Size() int { return overhead }
+
+// Size implements [Request].
+func (GenerateKeyPackages) Size() int { return overhead }
+
+// Size implements [Request].
+func (r ImportKeyPackage) Size() int {
+	return overhead + len(r.KeyPackage) + len(r.InitPrivate) + len(r.LeafPrivate) + len(r.SignaturePrivate)
+}
+
+// Size implements [Request].
+func (ListKeyPackages) Size() int { return overhead }
+
+// Size implements [Request].
+func (CountKeyPackages) Size() int { return overhead }
+
+// Size implements [Request].
+func (r DeleteKeyPackages) Size() int { return overhead + total(r.Refs) }
+
+// Size implements [Request].
+func (r PutPSK) Size() int { return overhead + len(r.ID) + len(r.PSK) }
+
+// Size implements [Request].
+func (r DeletePSK) Size() int { return overhead + len(r.ID) }
+
+// Size implements [Request].
+func (r SetData) Size() int { return overhead + len(r.Data) }
+
+// Size implements [Request].
+func (ReadData) Size() int { return overhead }
+
+// Size implements [Request].
+func (Begin) Size() int { return overhead }
+
+// Size implements [Request].
+func (r Touch) Size() int { return overhead + total(r.Conversations) }
+
+// Size implements [Request].
+func (Finish) Size() int { return overhead }
+
+// Size implements [Request].
+func (Abort) Size() int { return overhead }
+
+// Size implements [Request].
+func (CreateConversation) Size() int { return overhead }
+
+// Size implements [Request].
+func (r ProcessWelcome) Size() int { return overhead + len(r.Message) + len(r.RatchetTree) }
+
+// Size implements [Request].
+func (r JoinByExternalCommit) Size() int { return overhead + len(r.GroupInfo) + len(r.RatchetTree) }
+
+// Size implements [Request].
+func (r EncryptMessage) Size() int { return overhead + len(r.Plaintext) + len(r.AuthenticatedData) }
+
+// Size implements [Request].
+func (r DecryptMessage) Size() int { return overhead + len(r.Message) }
+
+// Size implements [Request].
+func (r AddMembers) Size() int { return overhead + total(r.KeyPackages) }
+
+// Size implements [Request].
+func (r RemoveMembers) Size() int { return overhead + total(r.ClientIDs) }
+
+// Size implements [Request].
+func (UpdateKeyMaterial) Size() int { return overhead }
+
+// Size implements [Request].
+func (SetCredential) Size() int { return overhead }
+
+// Size implements [Request].
+func (CommitPendingProposals) Size() int { return overhead }
+
+// Size implements [Request].
+func (r ProposeAdd) Size() int { return overhead + len(r.KeyPackage) }
+
+// Size implements [Request].
+func (ProposeRemove) Size() int { return overhead }
+
+// Size implements [Request].
+func (ProposeUpdate) Size() int { return overhead }
+
+// Size implements [Request].
+func (ClearPendingProposal) Size() int { return overhead }
+
+// Size implements [Request].
+func (DropInDoubt) Size() int { return overhead }
+
+// Size implements [Request].
+func (WipeConversation) Size() int { return overhead }
+
+// Size implements [Request].
+func (ReadConversation) Size() int { return overhead }
+
+// Size implements [Request].
+func (ListMembers) Size() int { return overhead }
+
+// Size implements [Request].
+func (ExportSecret) Size() int { return overhead }
+
+// Size implements [Request].
+func (ExportGroupInfo) Size() int { return overhead }
+
+func (InitClient) request()             {}
+func (ListClients) request()            {}
+func (ListConversations) request()      {}
+func (AddCredential) request()          {}
+func (RemoveCredential) request()       {}
+func (ListCredentials) request()        {}
+func (GenerateKeyPackages) request()    {}
+func (ImportKeyPackage) request()       {}
+func (ListKeyPackages) request()        {}
+func (CountKeyPackages) request()       {}
+func (DeleteKeyPackages) request()      {}
+func (PutPSK) request()                 {}
+func (DeletePSK) request()              {}
+func (SetData) request()                {}
+func (ReadData) request()               {}
+func (Begin) request()                  {}
+func (Touch) request()                  {}
+func (Finish) request()                 {}
+func (Abort) request()                  {}
+func (CreateConversation) request()     {}
+func (ProcessWelcome) request()         {}
+func (JoinByExternalCommit) request()   {}
+func (EncryptMessage) request()         {}
+func (DecryptMessage) request()         {}
+func (AddMembers) request()             {}
+func (RemoveMembers) request()          {}
+func (UpdateKeyMaterial) request()      {}
+func (SetCredential) request()          {}
+func (CommitPendingProposals) request() {}
+func (ProposeAdd) request()             {}
+func (ProposeRemove) request()          {}
+func (ProposeUpdate) request()          {}
+func (ClearPendingProposal) request()   {}
+func (DropInDoubt) request()            {}
+func (WipeConversation) request()       {}
+func (ReadConversation) request()       {}
+func (ListMembers) request()            {}
+func (ExportSecret) request()           {}
+func (ExportGroupInfo) request()        {}
+
+func (ClientReady) reply()            {}
+func (ClientsListed) reply()          {}
+func (ConversationsListed) reply()    {}
+func (CredentialAdded) reply()        {}
+func (CredentialRemoved) reply()      {}
+func (CredentialsListed) reply()      {}
+func (KeyPackagesGenerated) reply()   {}
+func (KeyPackageImported) reply()     {}
+func (KeyPackagesListed) reply()      {}
+func (KeyPackagesCounted) reply()     {}
+func (KeyPackagesDeleted) reply()     {}
+func (PSKPut) reply()                 {}
+func (PSKDeleted) reply()             {}
+func (DataSet) reply()                {}
+func (DataRead) reply()               {}
+func (TransactionBegun) reply()       {}
+func (Touched) reply()                {}
+func (Finished) reply()               {}
+func (Aborted) reply()                {}
+func (ConversationCreated) reply()    {}
+func (ConversationJoined) reply()     {}
+func (MessageEncrypted) reply()       {}
+func (MessageDecrypted) reply()       {}
+func (CommitMerged) reply()           {}
+func (ProposalCreated) reply()        {}
+func (PendingProposalCleared) reply() {}
+func (InDoubtDropped) reply()         {}
+func (ConversationWiped) reply()      {}
+func (ConversationRead) reply()       {}
+func (MembersListed) reply()          {}
+func (SecretExported) reply()         {}
+func (GroupInfoExported) reply()      {}
