@@ -292,7 +292,7 @@ func (s *Store) RotateKey(newKey secret.Bytes) error {
 	}
 	if err := s.replaceStoreFile(b); err != nil {
 		next.wipe()
-		return fmt.Errorf("%w: %v", ErrOutcomeUnknown, err)
+		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 	}
 	return s.sealer.adopt(next)
 }
@@ -374,7 +374,7 @@ func (s *Store) usable() error {
 		return ErrClosed
 	}
 	if err := s.disk.err(); err != nil {
-		return fmt.Errorf("%w: %v", ErrFailed, err)
+		return fmt.Errorf("%w: %w", ErrFailed, err)
 	}
 	return nil
 }
