@@ -16,10 +16,15 @@ type forger struct {
 	t    testing.TB
 	s    *primitive.Suite
 	rand *rand.ChaCha8
+	// known are all clients so far, by signature key.
+	known map[string]*forgedClient
 }
 
 func newForger(t testing.TB) *forger {
-	return &forger{t: t, s: mustSuite(t, CipherSuiteX25519AES128Ed25519), rand: rand.NewChaCha8([32]byte{1})}
+	return &forger{
+		t: t, s: mustSuite(t, CipherSuiteX25519AES128Ed25519), rand: rand.NewChaCha8([32]byte{1}),
+		known: map[string]*forgedClient{},
+	}
 }
 
 // must ends the case on an error that is none of what it looks for.
@@ -46,19 +51,20 @@ func (f *forger) encryptionKey() (secret.Bytes, []byte) {
 
 // forgedClient is a client with all its private keys.
 type forgedClient struct {
-	signer  *Signer
-	leaf    secret.Bytes // of the leaf made last
-	init    secret.Bytes // of the key package made last
-	encrypt []byte       // public key of leaf
+	credential   Credential
+	signPriv     secret.Bytes
+	signatureKey []byte
+	leaf         secret.Bytes // of the leaf made last
+	init         secret.Bytes // of the key package made last
 }
 
 func (f *forger) client(name string) *forgedClient {
 	f.t.Helper()
 	priv, pub, err := f.s.GenerateSignatureKey(f.bytes(f.s.SeedSize()))
 	f.must(err)
-	return &forgedClient{signer: &Signer{
-		CipherSuite: CipherSuite(f.s.ID()), Credential: BasicCredential([]byte(name)), Private: priv, Public: pub,
-	}}
+	c := &forgedClient{credential: BasicCredential([]byte(name)), signPriv: priv, signatureKey: pub}
+	f.known[string(pub)] = c
+	return c
 }
 
 func (f *forger) clients(names ...string) []*forgedClient {
@@ -77,11 +83,9 @@ const forgedNow = 1_800_000_000
 // leafNode makes a leaf as for a key package of c, edited before it is signed.
 func (f *forger) leafNode(c *forgedClient, edit func(*LeafNode)) *LeafNode {
 	f.t.Helper()
-	c.leaf, c.encrypt = f.encryptionKey()
 	l := &LeafNode{
-		EncryptionKey: c.encrypt,
-		SignatureKey:  c.signer.Public,
-		Credential:    c.signer.Credential,
+		SignatureKey: c.signatureKey,
+		Credential:   c.credential,
 		Capabilities: Capabilities{
 			Versions:     []ProtocolVersion{ProtocolVersionMLS10},
 			CipherSuites: []CipherSuite{CipherSuite(f.s.ID())},
@@ -90,6 +94,7 @@ func (f *forger) leafNode(c *forgedClient, edit func(*LeafNode)) *LeafNode {
 		Source:   LeafNodeSourceKeyPackage,
 		Lifetime: forgedLifetime,
 	}
+	c.leaf, l.EncryptionKey = f.encryptionKey()
 	if edit != nil {
 		edit(l)
 	}
@@ -102,7 +107,7 @@ func (f *forger) leafNode(c *forgedClient, edit func(*LeafNode)) *LeafNode {
 func (f *forger) signLeaf(l *LeafNode, c *forgedClient, groupID []byte, i LeafIndex) {
 	f.t.Helper()
 	var err error
-	l.Signature, err = signWithLabel(f.s, c.signer.Private, labelLeafNodeTBS, l.appendTBS(nil, groupID, i))
+	l.Signature, err = signWithLabel(f.s, c.signPriv, labelLeafNodeTBS, l.appendTBS(nil, groupID, i))
 	f.must(err)
 }
 
@@ -122,7 +127,7 @@ func (f *forger) keyPackage(c *forgedClient, editLeaf func(*LeafNode), edit func
 func (f *forger) signKeyPackage(kp *KeyPackage, c *forgedClient) {
 	f.t.Helper()
 	var err error
-	kp.Signature, err = signWithLabel(f.s, c.signer.Private, labelKeyPackageTBS, kp.appendTBS(nil))
+	kp.Signature, err = signWithLabel(f.s, c.signPriv, labelKeyPackageTBS, kp.appendTBS(nil))
 	f.must(err)
 }
 
