@@ -20,10 +20,10 @@ type checkCase struct {
 }
 
 // refusedCases are the tables of rows with a Check, a table for each subject.
-var refusedCases = [][]checkCase{codecRefused, treeRefused}
+var refusedCases = [][]checkCase{codecRefused, treeRefused, keysRefused, framingRefused}
 
 // constructedCases are the tables of rows that hold by construction.
-var constructedCases = [][]checkCase{codecConstructed, treeConstructed}
+var constructedCases = [][]checkCase{codecConstructed, treeConstructed, keysConstructed, framingConstructed}
 
 // TestCheck has a subtest for each row of docs/rfc9420.md that this package
 // meets, and tests/rfc9420_test.go fails if one is missing.
