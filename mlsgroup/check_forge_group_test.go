@@ -25,6 +25,9 @@ type forgedGroup struct {
 	psks    []preSharedKey
 	sent    map[string]forgedProposal // by reference
 
+	profile Profile
+	now     *Group // our view of it, once we have one
+
 	// The path that began the epoch, for its Welcome.
 	committer LeafIndex
 	path      []pathSecret
@@ -42,7 +45,9 @@ type forgedOptions struct {
 	path    forgedCommit                        // of the path that alice began the epoch with
 	noPath  bool                                // no parent node is filled
 	nodes   func(nodes map[NodeIndex]*treeNode) // after all leaves and the path are there
-	context func(gc *GroupContext)              // before secrets are derived
+	context func(gc *GroupContext)              // before the tree is made, whose hash is not there yet
+	hash    func(treeHash []byte) []byte        // another tree hash
+	joins   func(kp *KeyPackage)                // our key package, after the tree has its leaf
 	psks    []preSharedKey                      // mixed into the epoch
 }
 
@@ -59,10 +64,13 @@ func (f *forger) group(o forgedOptions) *forgedGroup {
 	if o.size == 0 {
 		o.size = 4
 	}
-	g := &forgedGroup{forger: f, members: map[LeafIndex]*forgedClient{}, added: map[LeafIndex]*KeyPackage{}, sent: map[string]forgedProposal{}}
+	g := &forgedGroup{forger: f, profile: ProfileRFC, members: map[LeafIndex]*forgedClient{}, added: map[LeafIndex]*KeyPackage{}, sent: map[string]forgedProposal{}}
 	g.context = GroupContext{
 		Version: ProtocolVersionMLS10, CipherSuite: CipherSuite(f.s.ID()), GroupID: []byte("room"), Epoch: 5,
 		ConfirmedTranscriptHash: f.bytes(f.s.HashSize()),
+	}
+	if o.context != nil {
+		o.context(&g.context)
 	}
 	e := (&RatchetTree{}).edit(f.s)
 	last := LeafIndex(o.size - 1)
@@ -83,6 +91,10 @@ func (f *forger) group(o forgedOptions) *forgedGroup {
 		f.must(err)
 		if i == last {
 			g.added[i] = kp
+			if o.joins != nil {
+				o.joins(kp)
+				f.signKeyPackage(kp, c)
+			}
 		}
 	}
 	if o.before != nil {
@@ -98,8 +110,8 @@ func (f *forger) group(o forgedOptions) *forgedGroup {
 		g.tree = f.retree(g.tree, o.nodes)
 	}
 	g.context.TreeHash = g.tree.rootHash()
-	if o.context != nil {
-		o.context(&g.context)
+	if o.hash != nil {
+		g.context.TreeHash = o.hash(g.context.TreeHash)
 	}
 	g.joiner, g.psks = f.bytes(f.s.HashSize()), o.psks
 	g.begin()
@@ -151,7 +163,8 @@ type forgedPath struct {
 func (g *forgedGroup) newPath(e *treeEdit, c forgedCommit, sender LeafIndex, added []LeafIndex) forgedPath {
 	g.t.Helper()
 	client := g.members[sender]
-	if e.leaf(sender) == nil {
+	old := e.leaf(sender)
+	if old == nil {
 		e.place(sender, nil)
 	}
 	steps := filteredDirectPath(e, sender)
@@ -171,7 +184,7 @@ func (g *forgedGroup) newPath(e *treeEdit, c forgedCommit, sender LeafIndex, add
 	}
 	parentHash := e.setPath(sender, steps, path.Nodes, inSequence)
 	path.LeafNode = g.leafNode(client, func(l *LeafNode) {
-		if old := g.leafOf(sender); old != nil && old.Credential.Equal(&client.credential) {
+		if old != nil {
 			l.Capabilities, l.Extensions = old.Capabilities, old.Extensions
 		}
 		l.Source, l.Lifetime, l.ParentHash = LeafNodeSourceCommit, Lifetime{}, parentHash
@@ -203,14 +216,6 @@ func (g *forgedGroup) newPath(e *treeEdit, c forgedCommit, sender LeafIndex, add
 		c.path(path)
 	}
 	return forgedPath{tree, path, commit, secrets}
-}
-
-// leafOf is the leaf at i, nil before the group has a tree.
-func (g *forgedGroup) leafOf(i LeafIndex) *LeafNode {
-	if g.tree == nil {
-		return nil
-	}
-	return g.tree.Leaf(i)
 }
 
 // forgedProposal is a proposal that was sent.
@@ -260,7 +265,7 @@ func (g *forgedGroup) apply(e *treeEdit, c forgedCommit) (extensions Extensions,
 // commit makes a commit and the epoch that it begins.
 func (g *forgedGroup) commit(c forgedCommit) (message []byte, next *forgedGroup) {
 	g.t.Helper()
-	next = &forgedGroup{forger: g.forger, members: maps.Clone(g.members), sent: map[string]forgedProposal{}, psks: c.psks}
+	next = &forgedGroup{forger: g.forger, profile: g.profile, members: maps.Clone(g.members), sent: map[string]forgedProposal{}, psks: c.psks}
 	e := g.tree.edit(g.s)
 	extensions, added, packages := g.apply(e, c)
 	next.added = packages
@@ -375,10 +380,23 @@ func (g *forgedGroup) privateMessage(ac *AuthenticatedContent, o forgedPrivate) 
 	d.generation = st.key.generation
 	m := &PrivateMessage{GroupID: c.GroupID, Epoch: c.Epoch, ContentType: c.ContentType, AuthenticatedData: c.AuthenticatedData}
 	plain := append(ac.Auth.append(c.appendBody(nil), c.ContentType), o.padding...)
-	m.Ciphertext, err = g.s.SealAEAD(nil, st.key.key, st.key.guarded(d.reuseGuard), m.contentAAD(), plain)
+	m.Ciphertext, err = g.s.SealAEAD(nil, st.key.key, guardedNonce(&st.key, d.reuseGuard), contentAAD(m), plain)
 	g.must(err)
 	g.must(sealSenderData(g.s, g.epoch.senderData, m, d))
 	return (&MLSMessage{Version: ProtocolVersionMLS10, WireFormat: WireFormatPrivateMessage, PrivateMessage: m}).Marshal()
+}
+
+// contentAAD is PrivateContentAAD (RFC 9420 section 6.3.1).
+func contentAAD(m *PrivateMessage) []byte {
+	return appendOpaque(m.appendSenderDataAAD(nil), m.AuthenticatedData)
+}
+
+func guardedNonce(k *messageKey, guard [4]byte) secret.Bytes {
+	nonce := k.nonce.Clone()
+	for i, b := range guard {
+		nonce[i] ^= b
+	}
+	return nonce
 }
 
 // content begins a message of a member; the caller fills in what it says.
@@ -470,6 +488,7 @@ type forgedWelcome struct {
 	psks    []PreSharedKeyID // named instead of the epoch's
 	path    func(secret.Bytes) secret.Bytes
 	welcome func(*Welcome)
+	options func(*JoinOptions)
 }
 
 // groupInfo makes the epoch's GroupInfo, signed by its committer.

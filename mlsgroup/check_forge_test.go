@@ -18,12 +18,14 @@ type forger struct {
 	rand *rand.ChaCha8
 	// known are all clients so far, by signature key.
 	known map[string]*forgedClient
+	// bundles are all key packages so far with their private keys.
+	bundles map[*KeyPackage]*KeyPackageBundle
 }
 
 func newForger(t testing.TB) *forger {
 	return &forger{
 		t: t, s: mustSuite(t, CipherSuiteX25519AES128Ed25519), rand: rand.NewChaCha8([32]byte{1}),
-		known: map[string]*forgedClient{},
+		known: map[string]*forgedClient{}, bundles: map[*KeyPackage]*KeyPackageBundle{},
 	}
 }
 
@@ -54,8 +56,7 @@ type forgedClient struct {
 	credential   Credential
 	signPriv     secret.Bytes
 	signatureKey []byte
-	leaf         secret.Bytes // of the leaf made last
-	init         secret.Bytes // of the key package made last
+	leaf         secret.Bytes // private key of the leaf made last
 }
 
 func (f *forger) client(name string) *forgedClient {
@@ -116,11 +117,13 @@ func (f *forger) signLeaf(l *LeafNode, c *forgedClient, groupID []byte, i LeafIn
 func (f *forger) keyPackage(c *forgedClient, editLeaf func(*LeafNode), edit func(*KeyPackage)) *KeyPackage {
 	f.t.Helper()
 	kp := &KeyPackage{Version: ProtocolVersionMLS10, CipherSuite: CipherSuite(f.s.ID()), LeafNode: f.leafNode(c, editLeaf)}
-	c.init, kp.InitKey = f.encryptionKey()
+	var init secret.Bytes
+	init, kp.InitKey = f.encryptionKey()
 	if edit != nil {
 		edit(kp)
 	}
 	f.signKeyPackage(kp, c)
+	f.bundles[kp] = &KeyPackageBundle{KeyPackage: kp, InitPrivate: init, LeafPrivate: c.leaf}
 	return kp
 }
 

@@ -140,11 +140,7 @@ func (g *forgedGroup) openSealed(message []byte) (d senderData, plain []byte, er
 	if err != nil {
 		return d, nil, err
 	}
-	nonce := bytes.Clone(st.key.nonce)
-	for i, b := range d.reuseGuard {
-		nonce[i] ^= b
-	}
-	plain, err = g.s.OpenAEAD(nil, st.key.key, nonce, m.PrivateMessage.contentAAD(), m.PrivateMessage.Ciphertext)
+	plain, err = g.s.OpenAEAD(nil, st.key.key, guardedNonce(&st.key, d.reuseGuard), contentAAD(m.PrivateMessage), m.PrivateMessage.Ciphertext)
 	return d, plain, err
 }
 

@@ -1,63 +1,103 @@
 package mlsgroup
 
-import "errors"
+import (
+	"errors"
+	"strings"
+	"time"
 
-// join is what we do with the epoch's Welcome.
-func (g *forgedGroup) join(w forgedWelcome) (*RatchetTree, error) {
-	g.t.Helper()
-	kp := g.added[LeafIndex(len(g.members)-1)]
-	ref, err := kp.Ref()
-	g.must(err)
-	c := g.known[string(kp.LeafNode.SignatureKey)]
-	welcome := g.welcome(w)
-	gs, err := openGroupSecrets(g.s, welcome, ref, c.init)
-	if err != nil {
-		return nil, err
+	"github.com/conclave-mls/conclave/internal/secret"
+)
+
+// forgedAuth believes every credential but mallory's, and that a client stays
+// the same if its name only grows.
+type forgedAuth struct{}
+
+func (forgedAuth) ValidateCredential(c *Credential, _ []byte) error {
+	if string(c.Identity) == "mallory" {
+		return errors.New("mallory is not believed")
 	}
-	psk, err := newPSKSecret(g.s, g.psks)
-	g.must(err)
-	gi, err := openWelcomeGroupInfo(g.s, welcome, gs.JoinerSecret, psk)
-	if err != nil {
-		return nil, err
-	}
-	body, ok := gi.Extensions.find(ExtensionTypeRatchetTree)
-	if !ok {
-		return nil, errors.New("no tree")
-	}
-	tree, err := ParseRatchetTree(body)
-	if err != nil {
-		return nil, err
-	}
-	tree = tree.withHashes(g.s, nil)
-	if string(tree.rootHash()) != string(gi.GroupContext.TreeHash) {
-		return nil, CheckTreeHash.Errorf("")
-	}
-	if err := tree.verify(g.s); err != nil {
-		return nil, err
-	}
-	_, err = tree.joinPath(g.s, LeafIndex(len(g.members)-1), c.leaf, gi.Signer, gs.PathSecret)
-	return tree, err
+	return nil
 }
 
-// process is what we make of a message.
-func (g *forgedGroup) process(message []byte) error {
-	m, err := ParseMLSMessage(message)
+func (forgedAuth) ValidSuccessor(old, next *Credential) error {
+	if len(old.Identity) == 0 || !strings.HasPrefix(string(next.Identity), string(old.Identity)) {
+		return errors.New("another name")
+	}
+	return nil
+}
+
+// forgedPSK is the key of an external PSK or of a resumption PSK of another
+// group; one named "unknown" is at nobody's hand.
+func forgedPSK(id PreSharedKeyID) secret.Bytes {
+	return append(secret.Bytes("key of "), id.ExternalID...)
+}
+
+// input is that of a client that signs nothing.
+func (f *forger) input() Input {
+	return Input{
+		Rand: f.rand, Now: time.Unix(forgedNow, 0), Auth: forgedAuth{},
+		PSK: func(id PreSharedKeyID) (secret.Bytes, bool) {
+			return forgedPSK(id), string(id.ExternalID) != "unknown"
+		},
+	}
+}
+
+// inputOf is the input of a client.
+func (f *forger) inputOf(c *forgedClient) Input {
+	in := f.input()
+	in.Signer = &Signer{CipherSuite: CipherSuite(f.s.ID()), Credential: c.credential, Private: c.signPriv, Public: c.signatureKey}
+	return in
+}
+
+// ourInput is the input of the last member.
+func (g *forgedGroup) ourInput() Input { return g.inputOf(g.members[us]) }
+
+// joinOptions are those of the first client that the epoch's commit added.
+func (g *forgedGroup) joinOptions() JoinOptions {
+	for i := LeafIndex(0); ; i++ {
+		if kp := g.added[i]; kp != nil {
+			return JoinOptions{KeyPackage: g.bundles[kp], Profile: g.profile}
+		}
+	}
+}
+
+// join is what we do with the epoch's Welcome.
+func (g *forgedGroup) join(w forgedWelcome) (*Group, error) {
+	g.t.Helper()
+	o := g.joinOptions()
+	if w.options != nil {
+		w.options(&o)
+	}
+	t, err := Join(g.input(), g.welcome(w), o)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if m.PublicMessage != nil {
-		_, err = openPublicMessage(g.s, m.PublicMessage, g.epoch.membership, g.members[m.PublicMessage.Content.Sender.LeafIndex].signatureKey, g.encoded)
-		return err
+	return t.Next, nil
+}
+
+// our is our view of the group, after what process gave it.
+func (g *forgedGroup) our() *Group {
+	g.t.Helper()
+	if g.now == nil {
+		var err error
+		g.now, err = g.join(forgedWelcome{})
+		g.must(err)
 	}
-	d, err := openSenderData(g.s, g.epoch.senderData, m.PrivateMessage)
-	if err != nil {
-		return err
+	return g.now
+}
+
+// process is what we make of the last message. Those before it are accepted.
+func (g *forgedGroup) process(messages ...[]byte) error {
+	g.t.Helper()
+	for i, m := range messages {
+		t, err := g.our().Process(g.ourInput(), m)
+		if err != nil {
+			if i < len(messages)-1 {
+				g.t.Fatalf("message %d of %d: %v", i, len(messages), err)
+			}
+			return err
+		}
+		g.now = t.Next
 	}
-	tree, _ := newSecretTree(g.epoch.encryption.Clone(), g.tree.LeafCount())
-	st, err := tree.take(g.s, d.leaf, ratchetOf(m.PrivateMessage.ContentType), d.generation, ReceiveConfig{}.withDefaults())
-	if err != nil {
-		return err
-	}
-	_, err = openPrivateMessage(g.s, m.PrivateMessage, d, st.key, g.members[d.leaf].signatureKey, g.encoded)
-	return err
+	return nil
 }

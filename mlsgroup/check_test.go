@@ -20,10 +20,16 @@ type checkCase struct {
 }
 
 // refusedCases are the tables of rows with a Check, a table for each subject.
-var refusedCases = [][]checkCase{codecRefused, treeRefused, keysRefused, framingRefused}
+var refusedCases = [][]checkCase{
+	codecRefused, treeRefused, keysRefused, framingRefused, leafRefused, keyPackageRefused, proposalRefused,
+	proposalListRefused, commitRefused, joinRefused, successorRefused,
+}
 
 // constructedCases are the tables of rows that hold by construction.
-var constructedCases = [][]checkCase{codecConstructed, treeConstructed, keysConstructed, framingConstructed}
+var constructedCases = [][]checkCase{
+	codecConstructed, treeConstructed, keysConstructed, framingConstructed, leafConstructed, proposalConstructed,
+	commitConstructed, joinConstructed,
+}
 
 // TestCheck has a subtest for each row of docs/rfc9420.md that this package
 // meets, and tests/rfc9420_test.go fails if one is missing.

@@ -14,7 +14,12 @@ import (
 // joinedTree is what we make of the Welcome to a group whose tree is o's.
 func joinedTree(t *testing.T, o forgedOptions) error {
 	t.Helper()
-	_, err := newForger(t).group(o).join(forgedWelcome{})
+	return joinedTreeBy(newForger(t), o)
+}
+
+func joinedTreeBy(f *forger, o forgedOptions) error {
+	f.t.Helper()
+	_, err := f.group(o).join(forgedWelcome{})
 	return err
 }
 
@@ -42,9 +47,7 @@ var treeRefused = []checkCase{
 		}}})
 	}},
 	{"12.4.3.1-7/welcome", func(t *testing.T) error {
-		return joinedTree(t, forgedOptions{context: func(gc *GroupContext) {
-			gc.TreeHash = bytes.Repeat([]byte{7}, len(gc.TreeHash))
-		}})
+		return joinedTree(t, forgedOptions{hash: damage})
 	}},
 	{"12.4.3.1-8/blank", func(t *testing.T) error {
 		// Carol has left before the path, so it is valid with her as an
