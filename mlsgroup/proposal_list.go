@@ -384,7 +384,9 @@ func (g *Group) psks(in *Input, ids []PreSharedKeyID) ([]preSharedKey, error) {
 			key = own
 		}
 		if key == nil && in.PSK != nil {
-			key, _ = in.PSK(id)
+			if found, ok := in.PSK(id); ok {
+				key = found
+			}
 		}
 		if key == nil {
 			return nil, &PSKError{ID: id}
