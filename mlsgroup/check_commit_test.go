@@ -26,7 +26,18 @@ var commitRefused = []checkCase{
 		m, _ := g.commit(forgedCommit{keys: func(nodes []UpdatePathNode) { nodes[1].EncryptionKey = other }})
 		return g.process(m)
 	}},
-	{"7.6-1", func(t *testing.T) error {
+	{"7.6-1/sealed", func(t *testing.T) error {
+		return committed(t, forgedCommit{path: func(p *UpdatePath) {
+			for i := range p.Nodes[1].EncryptedPathSecret {
+				c := &p.Nodes[1].EncryptedPathSecret[i]
+				c.Ciphertext = damage(c.Ciphertext)
+			}
+		}})
+	}},
+	{"7.6-1/length", func(t *testing.T) error {
+		return committed(t, forgedCommit{sealed: func(s secret.Bytes) secret.Bytes { return append(s.Clone(), 0) }})
+	}},
+	{"7.6-1/missing", func(t *testing.T) error {
 		// Carol, a leaf of whose parent is blank, gets no ciphertext.
 		return committed(t, forgedCommit{path: func(p *UpdatePath) {
 			last := &p.Nodes[1]
@@ -69,7 +80,10 @@ var commitRefused = []checkCase{
 		g := groupOf(t)
 		return g.paths(func(l *LeafNode) { l.EncryptionKey = g.tree.Leaf(0).EncryptionKey })
 	}},
-	{"12.4.2-3", func(t *testing.T) error {
+	{"12.4.2-3/path", func(t *testing.T) error {
+		return committed(t, forgedCommit{keys: func(nodes []UpdatePathNode) { nodes[0].EncryptionKey = nodes[1].EncryptionKey }})
+	}},
+	{"12.4.2-3/tree", func(t *testing.T) error {
 		// The key that the path's first secret gives is in carol's leaf.
 		f := newForger(t)
 		first := secret.Bytes(f.bytes(f.s.HashSize()))

@@ -38,17 +38,18 @@ type forgedGroup struct {
 // forgedOptions are what a case wants to be wrong, or otherwise than usual, with
 // a group from its beginning.
 type forgedOptions struct {
-	size    int                                 // members, 4 if 0
-	leaf    func(i LeafIndex, l *LeafNode)      // before it is signed
-	clients []*forgedClient                     // instead of new ones
-	before  func(e *treeEdit)                   // all leaves are there
-	path    forgedCommit                        // of the path that alice began the epoch with
-	noPath  bool                                // no parent node is filled
-	nodes   func(nodes map[NodeIndex]*treeNode) // after all leaves and the path are there
-	context func(gc *GroupContext)              // before the tree is made, whose hash is not there yet
-	hash    func(treeHash []byte) []byte        // another tree hash
-	joins   func(kp *KeyPackage)                // our key package, after the tree has its leaf
-	psks    []preSharedKey                      // mixed into the epoch
+	size    int                                           // members, 4 if 0
+	leaf    func(i LeafIndex, l *LeafNode)                // before it is signed
+	clients []*forgedClient                               // instead of new ones
+	before  func(e *treeEdit)                             // all leaves are there
+	path    forgedCommit                                  // of the path that alice began the epoch with
+	noPath  bool                                          // no parent node is filled
+	chain   func(root *ParentNode, sibling []byte) []byte // changes the root of a path of one node; returns alice's parent hash
+	nodes   func(nodes map[NodeIndex]*treeNode)           // after all leaves and the path are there
+	context func(gc *GroupContext)                        // before the tree is made, whose hash is not there yet
+	hash    func(treeHash []byte) []byte                  // another tree hash
+	joins   func(kp *KeyPackage)                          // our key package, after the tree has its leaf
+	psks    []preSharedKey                                // mixed into the epoch
 }
 
 // us is our leaf in a group of four.
@@ -106,6 +107,14 @@ func (f *forger) group(o forgedOptions) *forgedGroup {
 		p := g.newPath(e, o.path, 0, nil)
 		g.tree, g.path = p.tree, p.secrets
 	}
+	if o.chain != nil {
+		g.tree = f.retree(g.tree, func(nodes map[NodeIndex]*treeNode) {
+			root, leaf := *nodes[1].parent, *nodes[0].leaf
+			leaf.ParentHash = o.chain(&root, g.tree.node(2).hash)
+			f.signLeaf(&leaf, g.members[0], g.context.GroupID, 0)
+			nodes[1].parent, nodes[0].leaf = &root, &leaf
+		})
+	}
 	if o.nodes != nil {
 		g.tree = f.retree(g.tree, o.nodes)
 	}
@@ -140,16 +149,16 @@ type forgedCommit struct {
 	noPath    bool
 	private   bool // sent as a PrivateMessage
 
-	first   secret.Bytes           // path secret to start from
-	keys    func([]UpdatePathNode) // public keys, before parent hashes are made of them
-	leaf    func(*LeafNode)        // before it is signed
-	signed  func(*LeafNode)        // after
-	path    func(*UpdatePath)      // after the encryption
-	exclude func([]LeafIndex) []LeafIndex
-	content func(*FramedContent)     // before it is signed
-	signer  *forgedClient            // signs instead
-	auth    func(*FramedContentAuth) // signed, before the membership tag
-	init    secret.Bytes             // instead of the epoch's, for an external commit
+	first   secret.Bytes                    // path secret to start from
+	keys    func([]UpdatePathNode)          // public keys, before parent hashes are made of them
+	leaf    func(*LeafNode)                 // before it is signed
+	signed  func(*LeafNode)                 // after
+	path    func(*UpdatePath)               // after the encryption
+	sealed  func(secret.Bytes) secret.Bytes // what is encrypted of each path secret
+	content func(*FramedContent)            // before it is signed
+	signer  *forgedClient                   // signs instead
+	auth    func(*FramedContentAuth)        // signed, before the membership tag
+	init    secret.Bytes                    // instead of the epoch's, for an external commit
 }
 
 type forgedPath struct {
@@ -202,12 +211,13 @@ func (g *forgedGroup) newPath(e *treeEdit, c forgedCommit, sender LeafIndex, add
 	next := g.context
 	next.Epoch++
 	next.TreeHash = tree.rootHash()
-	if c.exclude != nil {
-		added = c.exclude(added)
-	}
 	for i, step := range steps {
 		for _, x := range tree.resolution(step.copath, added) {
-			ct, err := encryptWithLabel(g.s, tree.node(x).encryptionKey(), labelUpdatePathNode, next.Marshal(), secrets[i].secret, g.bytes(g.s.SeedSize()))
+			plain := secrets[i].secret
+			if c.sealed != nil {
+				plain = c.sealed(plain)
+			}
+			ct, err := encryptWithLabel(g.s, tree.node(x).encryptionKey(), labelUpdatePathNode, next.Marshal(), plain, g.bytes(g.s.SeedSize()))
 			g.must(err)
 			path.Nodes[i].EncryptedPathSecret = append(path.Nodes[i].EncryptedPathSecret, ct)
 		}

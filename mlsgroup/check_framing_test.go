@@ -55,9 +55,14 @@ var framingRefused = []checkCase{
 		g, server := forgedSenders(t)
 		return g.process(g.signedBy(server, Sender{Type: SenderTypeExternal}, commits))
 	}},
-	{"6.1-3", func(t *testing.T) error {
+	{"6.1-3/rfc", func(t *testing.T) error {
 		g, server := forgedSenders(t)
 		return g.process(g.signedBy(server, Sender{Type: SenderTypeExternal}, proposes(g.update(1, nil))))
+	}},
+	{"6.1-3/wire", func(t *testing.T) error {
+		g, server := forgedSenders(t)
+		g.profile = ProfileWire
+		return g.process(g.signedBy(server, Sender{Type: SenderTypeExternal}, proposes(g.add(g.erin()))))
 	}},
 	{"6.1-4", func(t *testing.T) error {
 		g := newForger(t).group(forgedOptions{})
@@ -115,6 +120,13 @@ var framingRefused = []checkCase{
 	{"6.3.2-2/private", func(t *testing.T) error {
 		g := withoutCarol(t)
 		return g.process(g.application(2, "hello"))
+	}},
+	{"6.3.2-2/outside", func(t *testing.T) error {
+		g := groupOf(t)
+		m, err := ParseMLSMessage(g.application(1, "hello"))
+		g.must(err)
+		g.must(sealSenderData(g.s, g.epoch.senderData, m.PrivateMessage, senderData{leaf: 4}))
+		return g.process(m.Marshal())
 	}},
 	{"6.3.2-2/public", func(t *testing.T) error {
 		g := withoutCarol(t)

@@ -100,7 +100,20 @@ var joinRefused = []checkCase{
 			kp.LeafNode = &l
 		}})
 	}},
-	{"12.4.3.1-12", func(t *testing.T) error {
+	{"12.4.3.1-12/length", func(t *testing.T) error {
+		return joined(t, forgedWelcome{path: func(p secret.Bytes) secret.Bytes { return append(p.Clone(), 0) }})
+	}},
+	{"12.4.3.1-12/blank", func(t *testing.T) error {
+		g := newForger(t).group(forgedOptions{noPath: true})
+		_, err := g.join(forgedWelcome{path: func(secret.Bytes) secret.Bytes { return g.bytes(g.s.HashSize()) }})
+		return err
+	}},
+	{"12.4.3.1-12/own", func(t *testing.T) error {
+		g := groupOf(t)
+		_, err := g.join(forgedWelcome{signer: g.members[us], info: func(gi *GroupInfo) { gi.Signer = us }})
+		return err
+	}},
+	{"12.4.3.1-12/other", func(t *testing.T) error {
 		return joined(t, forgedWelcome{path: func(p secret.Bytes) secret.Bytes { return bytes.Repeat([]byte{7}, len(p)) }})
 	}},
 	{"12.4.3.1-13", func(t *testing.T) error {
@@ -149,7 +162,11 @@ var successorRefused = []checkCase{
 			context: func(gc *GroupContext) { gc.Epoch = 2 },
 		}))
 	}},
-	{"11.2-3", func(t *testing.T) error {
+	{"11.2-3/none", func(t *testing.T) error {
+		g := reInited(t)
+		return g.joinsAfter(g.successor(0, 0, forgedOptions{}))
+	}},
+	{"11.2-3/epoch", func(t *testing.T) error {
 		// The PSK of the epoch before the ReInit took effect.
 		g := groupOf(t)
 		next := g.successor(ResumptionPSKUsageReInit, g.context.Epoch, forgedOptions{})

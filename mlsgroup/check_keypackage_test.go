@@ -117,12 +117,24 @@ var (
 )
 
 var leafRefused = []checkCase{
-	{"5.1.2-1", func(t *testing.T) error {
+	{"5.1.2-1/leaf", func(t *testing.T) error {
 		return groupOf(t).adds(func(l *LeafNode) { l.SignatureKey = l.SignatureKey[1:] }, nil)
 	}},
-	{"5.3-1", func(t *testing.T) error {
+	{"5.1.2-1/external-sender", func(t *testing.T) error {
+		g := groupOf(t)
+		c := g.client("server")
+		return g.commits(g.extensions(ExternalSendersExtension([]ExternalSender{{SignatureKey: c.signatureKey[1:], Credential: c.credential}})))
+	}},
+	{"5.3-1/other", func(t *testing.T) error {
 		g := groupOf(t)
 		return g.adds(func(l *LeafNode) { l.Credential = X509Credential([][]byte{g.certificate()}) }, nil)
+	}},
+	{"5.3-1/none", func(t *testing.T) error {
+		return groupOf(t).adds(func(l *LeafNode) { l.Credential = X509Credential(nil) }, nil)
+	}},
+	{"5.3-1/malformed", func(t *testing.T) error {
+		g := groupOf(t)
+		return g.adds(func(l *LeafNode) { l.Credential = X509Credential([][]byte{g.certificate()[1:]}) }, nil)
 	}},
 	{"5.3.1-1/key-package", func(t *testing.T) error {
 		f := newForger(t)
@@ -149,7 +161,27 @@ var leafRefused = []checkCase{
 	}},
 	{"5.3.1-3/update", func(t *testing.T) error { return groupOf(t).updates(as("zoe")) }},
 	{"5.3.1-3/path", func(t *testing.T) error { return groupOf(t).paths(as("zoe")) }},
-	{"7.2-1", func(t *testing.T) error {
+	{"5.3.1-3/wire", func(t *testing.T) error {
+		// In the Wire profile the path's leaf signs. Alice, or somebody in her
+		// name, brings a new key that no certificate vouches for.
+		g := groupOf(t)
+		g.profile = ProfileWire
+		other := g.client("alice")
+		m, _ := g.commit(forgedCommit{
+			leaf:   func(l *LeafNode) { l.SignatureKey = other.signatureKey },
+			signed: func(l *LeafNode) { g.signLeaf(l, other, g.context.GroupID, 0) },
+			signer: other,
+		})
+		return g.process(m)
+	}},
+	{"7.2-1/extension", func(t *testing.T) error {
+		f := newForger(t)
+		c := ProfileRFC.capabilities()
+		c.Extensions = append(c.Extensions, ExtensionTypeExternalSenders)
+		_, err := NewKeyPackage(f.inputOf(f.client("alice")), KeyPackageOptions{Profile: ProfileRFC, Capabilities: &c})
+		return err
+	}},
+	{"7.2-1/proposal", func(t *testing.T) error {
 		f := newForger(t)
 		c := ProfileRFC.capabilities()
 		c.Proposals = append(c.Proposals, ProposalTypeRemove)
@@ -207,7 +239,17 @@ var leafRefused = []checkCase{
 	{"7.3-3", func(t *testing.T) error {
 		return groupOf(t).adds(func(l *LeafNode) { l.Capabilities.CipherSuites = []CipherSuite{CipherSuiteP256AES128P256} }, nil)
 	}},
-	{"7.3-4", func(t *testing.T) error {
+	{"7.3-4/join", func(t *testing.T) error {
+		return joinedTree(t, forgedOptions{leaf: func(i LeafIndex, l *LeafNode) {
+			switch supportsAll(i, l); i {
+			case 1:
+				l.Credential = Credential{Type: otherCredential, Opaque: []byte("bob")}
+			case 2:
+				noOtherCredential(l)
+			}
+		}})
+	}},
+	{"7.3-4/add", func(t *testing.T) error {
 		// Everybody lists it but carol.
 		g := newForger(t).group(forgedOptions{leaf: func(i LeafIndex, l *LeafNode) {
 			if supportsAll(i, l); i == 2 {
@@ -280,6 +322,11 @@ var keyPackageRefused = []checkCase{
 	{"10-3/leaf", func(t *testing.T) error {
 		return groupOf(t).adds(func(l *LeafNode) { l.EncryptionKey = l.EncryptionKey[1:] }, nil)
 	}},
+	{"10-3/join", func(t *testing.T) error {
+		return joinedTree(t, forgedOptions{path: forgedCommit{keys: func(nodes []UpdatePathNode) {
+			nodes[0].EncryptionKey = nodes[0].EncryptionKey[1:]
+		}}})
+	}},
 	{"10-3/path", func(t *testing.T) error {
 		g := groupOf(t)
 		m, _ := g.commit(forgedCommit{keys: func(nodes []UpdatePathNode) { nodes[0].EncryptionKey = nodes[0].EncryptionKey[1:] }})
@@ -294,7 +341,11 @@ var keyPackageRefused = []checkCase{
 	{"10-6", func(t *testing.T) error {
 		return groupOf(t).adds(nil, func(kp *KeyPackage) { kp.Extensions = Extensions{{Type: otherExtension + 1}} })
 	}},
-	{"10.1-1", func(t *testing.T) error {
+	{"10.1-1/alone", func(t *testing.T) error {
+		f := newForger(t)
+		return f.keyPackage(f.client("erin"), nil, func(kp *KeyPackage) { kp.Version = 2 }).Validate(f.input())
+	}},
+	{"10.1-1/add", func(t *testing.T) error {
 		return groupOf(t).adds(nil, func(kp *KeyPackage) { kp.Version = 2 })
 	}},
 	{"10.1-2", func(t *testing.T) error {

@@ -41,7 +41,18 @@ var treeRefused = []checkCase{
 			}
 		}})
 	}},
-	{"7.9.2-1", func(t *testing.T) error {
+	{"7.9.2-1/root", func(t *testing.T) error {
+		// Nothing is above the root for it to have the hash of. The chain
+		// through it is made again, so that it is right but for that.
+		f := newForger(t)
+		c := f.clients("alice", "bob")
+		_, err := f.group(forgedOptions{clients: c, chain: func(root *ParentNode, sibling []byte) []byte {
+			root.ParentHash = f.bytes(f.s.HashSize())
+			return parentHashOf(f.s, root.EncryptionKey, root.ParentHash, sibling)
+		}}).join(forgedWelcome{})
+		return err
+	}},
+	{"7.9.2-1/leaf", func(t *testing.T) error {
 		return joinedTree(t, forgedOptions{path: forgedCommit{leaf: func(l *LeafNode) {
 			l.ParentHash = bytes.Repeat([]byte{7}, len(l.ParentHash))
 		}}})
@@ -76,7 +87,12 @@ var treeRefused = []checkCase{
 			nodes[3].parent = &root
 		}})
 	}},
-	{"12.4.3.1-10", func(t *testing.T) error {
+	{"12.4.3.1-10/parent", func(t *testing.T) error {
+		return joinedTree(t, forgedOptions{path: forgedCommit{keys: func(nodes []UpdatePathNode) {
+			nodes[0].EncryptionKey = nodes[1].EncryptionKey
+		}}})
+	}},
+	{"12.4.3.1-10/leaf", func(t *testing.T) error {
 		// Bob's leaf has the key that the path's first secret gives its first node.
 		f := newForger(t)
 		first := secret.Bytes(f.bytes(f.s.HashSize()))
