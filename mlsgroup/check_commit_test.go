@@ -1,7 +1,6 @@
 package mlsgroup
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -109,28 +108,10 @@ func (g *forgedGroup) follow(c forgedCommit) *forgedGroup {
 	return next
 }
 
-// apply makes the changes of a step in a store of records.
-func applyChanges(store map[string][]byte, changes []Change) {
-	for _, c := range changes {
-		switch c.Op {
-		case Put:
-			store[string(c.Key)] = bytes.Clone(c.Value)
-		case Delete:
-			delete(store, string(c.Key))
-		case DeleteRange:
-			for k := range store {
-				if k >= string(c.Key) && k < string(c.High) {
-					delete(store, k)
-				}
-			}
-		}
-	}
-}
-
-// storedValues are the values of all records.
-func storedValues(store map[string][]byte) [][]byte {
+// values are the values of all records.
+func (r *records) values() [][]byte {
 	var all [][]byte
-	for _, v := range store {
+	for _, v := range r.m {
 		all = append(all, v)
 	}
 	return all
@@ -140,29 +121,28 @@ var commitConstructed = []checkCase{
 	{"7.5-3", func(t *testing.T) error {
 		// What we hold of the tree's private keys before a path and after it.
 		g := groupOf(t)
-		o := g.joinOptions()
-		tr, err := Join(g.input(), g.welcome(forgedWelcome{}), o)
+		tr, err := Join(g.input(), g.welcome(forgedWelcome{}), g.joinOptions())
 		if err != nil {
 			return err
 		}
-		store := map[string][]byte{}
-		applyChanges(store, tr.Changes)
+		store := newRecords()
+		store.apply(tr.Changes)
 		root := g.path[len(g.path)-1].secret
 		before := deriveNodeKey(g.s, root).private
-		if !contains(storedValues(store), before) {
+		if !contains(store.values(), before) {
 			return errors.New("the root's key is not stored at first")
 		}
 		m, next := g.commit(forgedCommit{})
 		if tr, err = tr.Next.Process(g.ourInput(), m); err != nil {
 			return err
 		}
-		applyChanges(store, tr.Changes)
+		store.apply(tr.Changes)
 		after := next.path[len(next.path)-1].secret
-		if !contains(storedValues(store), deriveNodeKey(g.s, after).private) {
+		if !contains(store.values(), deriveNodeKey(g.s, after).private) {
 			return errors.New("the new key is not stored")
 		}
 		for what, gone := range map[string]secret.Bytes{"replaced key": before, "path secret": after, "old path secret": root} {
-			if contains(storedValues(store), gone) {
+			if contains(store.values(), gone) {
 				return fmt.Errorf("the %s is stored", what)
 			}
 		}

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"testing"
 	"time"
-
-	"github.com/conclave-mls/conclave/internal/secret"
 )
 
 // publicCommit makes our commit as a PublicMessage and reads it.
@@ -173,16 +171,6 @@ var sendRefused = []checkCase{
 	}},
 }
 
-// recordsOf has the records of a group that joined by g's Welcome.
-func (g *forgedGroup) stored() (map[string][]byte, *Group) {
-	g.t.Helper()
-	t, err := Join(g.input(), g.welcome(forgedWelcome{}), g.joinOptions())
-	g.must(err)
-	store := map[string][]byte{}
-	applyChanges(store, t.Changes)
-	return store, t.Next
-}
-
 var sendConstructed = []checkCase{
 	{"6.1-1", func(t *testing.T) error {
 		// The keys that receivers take by the sender's type.
@@ -239,18 +227,20 @@ var sendConstructed = []checkCase{
 		// Each message's records lead to the next generation, also where all
 		// that is left of the group is its records.
 		g := groupOf(t)
-		store, group := g.stored()
+		tr, err := Join(g.input(), g.welcome(forgedWelcome{}), g.joinOptions())
+		if err != nil {
+			return err
+		}
+		h := &holder{store: newRecords(), g: tr.Next}
+		h.store.apply(tr.Changes)
 		for i := range uint32(4) {
-			tr, err := group.Encrypt(g.ourInput(), []byte("hello"), nil)
+			h.cold = i >= 2
+			tr, err := h.step(func(group *Group) (*Transition, error) { return group.Encrypt(g.ourInput(), []byte("hello"), nil) })
 			if err != nil {
 				return err
 			}
 			if tr.Outbound.Generation != i {
 				return fmt.Errorf("message %d has generation %d", i, tr.Outbound.Generation)
-			}
-			applyChanges(store, tr.Changes)
-			if group = tr.Next; i%2 == 1 {
-				group = loadStored(g, store)
 			}
 		}
 		return nil
@@ -449,22 +439,3 @@ func (g *forgedGroup) groupSecrets(oc *OwnCommit, kp *KeyPackage) (*GroupSecrets
 	_, gs, err := openWelcome(m.Welcome, g.bundles[kp])
 	return gs, err
 }
-
-// loadStored is the group of the records, with all the parts it asks for.
-func loadStored(g *forgedGroup, store map[string][]byte) *Group {
-	g.t.Helper()
-	group, err := LoadGroup(store[string(HeadKey())])
-	g.must(err)
-	var parts []Loaded
-	for _, p := range []Part{
-		{kind: partTree}, {kind: partPath}, {kind: partProposals},
-		{kind: partRatchet, epoch: group.Epoch(), leaf: us, ratchet: applicationRatchet},
-	} {
-		parts = append(parts, Loaded{Part: p, Records: readRanges(store, p.Ranges())})
-	}
-	group, err = group.WithParts(parts...)
-	g.must(err)
-	return group
-}
-
-var _ secret.Bytes

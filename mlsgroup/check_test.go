@@ -22,13 +22,13 @@ type checkCase struct {
 // refusedCases are the tables of rows with a Check, a table for each subject.
 var refusedCases = [][]checkCase{
 	codecRefused, treeRefused, keysRefused, framingRefused, leafRefused, keyPackageRefused, proposalRefused,
-	proposalListRefused, commitRefused, joinRefused, successorRefused,
+	proposalListRefused, commitRefused, joinRefused, successorRefused, sendRefused,
 }
 
 // constructedCases are the tables of rows that hold by construction.
 var constructedCases = [][]checkCase{
 	codecConstructed, treeConstructed, keysConstructed, framingConstructed, leafConstructed, proposalConstructed,
-	commitConstructed, joinConstructed,
+	commitConstructed, joinConstructed, sendConstructed,
 }
 
 // TestCheck has a subtest for each row of docs/rfc9420.md that this package
