@@ -75,6 +75,11 @@ func TestForged(t *testing.T) {
 			g := groupOf(t)
 			return g.joinsAfter(g.successor(ResumptionPSKUsageBranch, g.context.Epoch, forgedOptions{}))
 		}},
+		{"reinit to another suite", func(t *testing.T) error {
+			g := groupOf(t)
+			g = g.follow(forgedCommit{noPath: true, proposals: byValue(g.reInit(func(r *ReInit) { r.CipherSuite = CipherSuiteX25519ChaChaEd25519 }))})
+			return g.joinsAfter(g.successor(ResumptionPSKUsageReInit, g.context.Epoch, forgedOptions{suite: CipherSuiteX25519ChaChaEd25519}))
+		}},
 		{"reinit and join", func(t *testing.T) error {
 			g := reInited(t)
 			return g.joinsAfter(g.successor(ResumptionPSKUsageReInit, g.context.Epoch, forgedOptions{}))

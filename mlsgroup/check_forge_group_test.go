@@ -38,6 +38,7 @@ type forgedGroup struct {
 // forgedOptions are what a case wants to be wrong, or otherwise than usual, with
 // a group from its beginning.
 type forgedOptions struct {
+	suite   CipherSuite                                   // the forger's if 0
 	size    int                                           // members, 4 if 0
 	leaf    func(i LeafIndex, l *LeafNode)                // before it is signed
 	clients []*forgedClient                               // instead of new ones

@@ -37,6 +37,11 @@ func (g *forgedGroup) successor(usage ResumptionPSKUsage, epoch uint64, o forged
 		}
 		o.psks = append(o.psks, preSharedKey{id, g.epoch.resumption})
 	}
+	if o.suite != 0 {
+		f := *g.forger
+		f.s = mustSuite(g.t, o.suite)
+		return f.group(o)
+	}
 	return g.group(o)
 }
 
@@ -140,9 +145,8 @@ var successorRefused = []checkCase{
 		}))
 	}},
 	{"11.2-1/suite", func(t *testing.T) error {
-		g := groupOf(t)
-		g = g.follow(forgedCommit{noPath: true, proposals: byValue(g.reInit(func(r *ReInit) { r.CipherSuite = CipherSuiteP256AES128P256 }))})
-		return g.joinsAfter(g.successor(ResumptionPSKUsageReInit, g.context.Epoch, forgedOptions{}))
+		g := reInited(t)
+		return g.joinsAfter(g.successor(ResumptionPSKUsageReInit, g.context.Epoch, forgedOptions{suite: CipherSuiteX25519ChaChaEd25519}))
 	}},
 	{"11.2-1/extensions", func(t *testing.T) error {
 		g := reInited(t)
@@ -171,6 +175,10 @@ var successorRefused = []checkCase{
 		g := groupOf(t)
 		next := g.successor(ResumptionPSKUsageReInit, g.context.Epoch, forgedOptions{})
 		return g.follow(forgedCommit{noPath: true, proposals: byValue(g.reInit(nil))}).joinsAfter(next)
+	}},
+	{"11.3-1", func(t *testing.T) error {
+		g := groupOf(t)
+		return g.joinsAfter(g.successor(ResumptionPSKUsageBranch, g.context.Epoch, forgedOptions{suite: CipherSuiteX25519ChaChaEd25519}))
 	}},
 	{"11.3-2", func(t *testing.T) error {
 		g := groupOf(t)

@@ -166,7 +166,12 @@ var proposalListRefused = []checkCase{
 		p, _ := g.externalInit()
 		return g.commits(p)
 	}},
-	{"12.2-10", func(t *testing.T) error {
+	{"12.2-10/sent", func(t *testing.T) error {
+		g := groupOf(t)
+		_, err := g.our().Propose(g.ourInput(), ProposalOptions{Proposal: &Proposal{Type: otherProposal}})
+		return err
+	}},
+	{"12.2-10/received", func(t *testing.T) error {
 		// A type that all members list and this package does not implement.
 		g := groupOf(t)
 		return g.commits(&Proposal{Type: otherProposal})

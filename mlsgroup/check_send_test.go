@@ -300,7 +300,7 @@ var sendConstructed = []checkCase{
 		if err != nil {
 			return err
 		}
-		gs, err := g.groupSecrets(oc, kp)
+		gs, err := g.groupSecrets(oc.Bundle.Welcome, kp)
 		if err != nil {
 			return err
 		}
@@ -401,11 +401,74 @@ var sendConstructed = []checkCase{
 			return err
 		}
 		for _, kp := range []*KeyPackage{erin, frank} {
-			if _, err := g.groupSecrets(oc, kp); err != nil {
+			if _, err := g.groupSecrets(oc.Bundle.Welcome, kp); err != nil {
 				return err
 			}
 		}
 		return nil
+	}},
+	{"12.4.1-4", func(t *testing.T) error {
+		g := reInited(t)
+		o := SuccessorOptions{}
+		for i := range us {
+			o.KeyPackages = append(o.KeyPackages, g.keyPackage(g.members[i], nil, nil))
+		}
+		n, err := g.our().ReInitialize(g.ourInput(), o)
+		if err != nil {
+			return err
+		}
+		for _, kp := range o.KeyPackages {
+			gs, err := g.groupSecrets(n.Welcome, kp)
+			if err != nil {
+				return err
+			}
+			if len(gs.PSKs) != 1 {
+				return fmt.Errorf("%d PSKs", len(gs.PSKs))
+			}
+			id := gs.PSKs[0]
+			if id.Type != PSKTypeResumption || id.Usage != ResumptionPSKUsageReInit || !bytes.Equal(id.GroupID, g.context.GroupID) || id.Epoch != g.context.Epoch {
+				return fmt.Errorf("PSK %+v", id)
+			}
+		}
+		return nil
+	}},
+	{"13.5-2", func(t *testing.T) error {
+		// Listed or not, a GREASE value is treated as any other.
+		for _, grease := range []ExtensionType{0x0a0a, 0x7777} {
+			list := func(l *LeafNode) { l.Capabilities.Extensions = append(l.Capabilities.Extensions, grease) }
+			extend := func(kp *KeyPackage) { kp.Extensions = Extensions{{Type: grease}} }
+			if err := groupOf(t).adds(list, extend); err != nil {
+				return fmt.Errorf("0x%04x listed: %w", uint16(grease), err)
+			}
+			if err := groupOf(t).adds(nil, extend); !errors.Is(err, CheckKeyPackageExtensions) {
+				return fmt.Errorf("0x%04x not listed: %v", uint16(grease), err)
+			}
+			g := groupOf(t)
+			if err := g.commits(g.extensions(Extension{Type: grease})); !errors.Is(err, CheckLeafGroupExtensions) {
+				return fmt.Errorf("0x%04x in the group: %v", uint16(grease), err)
+			}
+		}
+		return nil
+	}},
+	{"13.5-3", func(t *testing.T) error {
+		// All members list GREASE values, erin and frank none or others. All
+		// get along, whoever adds whom.
+		grease := func(_ LeafIndex, l *LeafNode) {
+			c := &l.Capabilities
+			c.CipherSuites = append(c.CipherSuites, 0x1a1a)
+			c.Extensions = append(c.Extensions, 0x2a2a)
+			c.Proposals = append(c.Proposals, 0x3a3a)
+			c.Credentials = append(c.Credentials, 0x4a4a)
+		}
+		g := newForger(t).group(forgedOptions{leaf: grease})
+		erin := g.keyPackage(g.client("erin"), nil, nil)
+		if err := g.commits(g.add(erin)); err != nil {
+			return err
+		}
+		g = newForger(t).group(forgedOptions{leaf: grease})
+		frank := g.keyPackage(g.client("frank"), func(l *LeafNode) { l.Capabilities.Credentials = append(l.Capabilities.Credentials, 0x5a5a) }, nil)
+		_, _, err := g.publicCommit(CommitOptions{Proposals: []Proposal{*g.add(frank), *g.extensions()}})
+		return err
 	}},
 	{"14-3", func(t *testing.T) error {
 		g := groupOf(t)
@@ -430,9 +493,8 @@ var sendConstructed = []checkCase{
 }
 
 // groupSecrets are what our Welcome tells the owner of a key package.
-func (g *forgedGroup) groupSecrets(oc *OwnCommit, kp *KeyPackage) (*GroupSecrets, error) {
-	g.t.Helper()
-	m, err := ParseMLSMessage(oc.Bundle.Welcome)
+func (g *forgedGroup) groupSecrets(welcome []byte, kp *KeyPackage) (*GroupSecrets, error) {
+	m, err := ParseMLSMessage(welcome)
 	if err != nil {
 		return nil, err
 	}
