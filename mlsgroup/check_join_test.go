@@ -176,20 +176,20 @@ var successorRefused = []checkCase{
 		next := g.successor(ResumptionPSKUsageReInit, g.context.Epoch, forgedOptions{})
 		return g.follow(forgedCommit{noPath: true, proposals: byValue(g.reInit(nil))}).joinsAfter(next)
 	}},
-	{"11.3-1", func(t *testing.T) error {
+	{"11.3-1/join", func(t *testing.T) error {
 		g := groupOf(t)
 		return g.joinsAfter(g.successor(ResumptionPSKUsageBranch, g.context.Epoch, forgedOptions{suite: CipherSuiteX25519ChaChaEd25519}))
 	}},
-	{"11.3-2", func(t *testing.T) error {
+	{"11.3-2/join", func(t *testing.T) error {
 		g := groupOf(t)
 		clients := []*forgedClient{g.members[0], g.client("frank"), g.members[us]}
 		return g.joinsAfter(g.successor(ResumptionPSKUsageBranch, g.context.Epoch, forgedOptions{clients: clients}))
 	}},
-	{"12.4.3.1-15", func(t *testing.T) error {
+	{"12.4.3.1-15/join", func(t *testing.T) error {
 		g := groupOf(t)
 		return g.joinsAfter(g.successor(ResumptionPSKUsageReInit, g.context.Epoch, forgedOptions{}))
 	}},
-	{"12.4.3.1-16", func(t *testing.T) error {
+	{"12.4.3.1-16/join", func(t *testing.T) error {
 		g := reInited(t)
 		clients := []*forgedClient{g.members[0], g.members[1], g.members[us]}
 		return g.joinsAfter(g.successor(ResumptionPSKUsageReInit, g.context.Epoch, forgedOptions{clients: clients}))

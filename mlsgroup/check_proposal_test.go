@@ -84,7 +84,7 @@ var proposalRefused = []checkCase{
 		g := groupOf(t)
 		return g.commits(g.psk("key", func(id *PreSharedKeyID) { id.Nonce = id.Nonce[1:] }))
 	}},
-	{"12.1.5-1", func(t *testing.T) error {
+	{"12.1.5-1/received", func(t *testing.T) error {
 		g := groupOf(t)
 		return g.commits(g.reInit(func(r *ReInit) { r.Version = 0 }))
 	}},
@@ -123,7 +123,7 @@ var proposalListRefused = []checkCase{
 		g := groupOf(t)
 		return g.commits(g.update(0, nil))
 	}},
-	{"12.2-2", func(t *testing.T) error {
+	{"12.2-2/received", func(t *testing.T) error {
 		g := groupOf(t)
 		return g.committedBy(0, 1, g.remove(0))
 	}},
@@ -161,7 +161,7 @@ var proposalListRefused = []checkCase{
 		g := groupOf(t)
 		return g.commits(g.reInit(nil), g.remove(1))
 	}},
-	{"12.2-9", func(t *testing.T) error {
+	{"12.2-9/received", func(t *testing.T) error {
 		g := groupOf(t)
 		p, _ := g.externalInit()
 		return g.commits(p)

@@ -83,6 +83,15 @@ func newKeyPackage(t *testing.T, credential Credential, o KeyPackageOptions) err
 var alice = BasicCredential([]byte("alice"))
 
 var sendRefused = []checkCase{
+	{"5.3.1-3/own", func(t *testing.T) error {
+		// In the Wire profile nobody would take our new key without a certificate.
+		g := groupOf(t)
+		g.profile = ProfileWire
+		other := g.client("dave")
+		signer := g.inputOf(other).Signer
+		_, err := g.our().Commit(g.ourInput(), CommitOptions{Leaf: &LeafChange{Signer: signer}})
+		return err
+	}},
 	{"6.3.1-6", func(t *testing.T) error {
 		g := groupOf(t)
 		_, err := g.our().Encrypt(g.ourInput(), []byte("hello"), make([]byte, maxMessageLen))
@@ -102,6 +111,54 @@ var sendRefused = []checkCase{
 		in := g.ourInput()
 		in.Now = in.Now.Add(-2 * time.Hour)
 		_, err := g.our().Propose(in, ProposalOptions{Proposal: g.add(kp)})
+		return err
+	}},
+	{"11.2-1/own", func(t *testing.T) error {
+		// The ReInit is to another suite than our signature key's.
+		g := groupOf(t)
+		g = g.follow(forgedCommit{noPath: true, proposals: byValue(g.reInit(func(r *ReInit) { r.CipherSuite = CipherSuiteX25519ChaChaEd25519 }))})
+		_, err := g.our().ReInitialize(g.ourInput(), SuccessorOptions{})
+		return err
+	}},
+	{"11.3-1/own", func(t *testing.T) error {
+		g := groupOf(t)
+		in := g.ourInput()
+		in.Signer.CipherSuite = CipherSuiteX25519ChaChaEd25519
+		_, err := g.our().Branch(in, SuccessorOptions{GroupID: []byte("next room")})
+		return err
+	}},
+	{"11.3-2/own", func(t *testing.T) error {
+		g := groupOf(t)
+		_, err := g.our().Branch(g.ourInput(), SuccessorOptions{GroupID: []byte("next room"), KeyPackages: []*KeyPackage{g.erin()}})
+		return err
+	}},
+	{"12.1.3-1/own", func(t *testing.T) error {
+		g := withoutCarol(t)
+		_, err := g.our().Propose(g.ourInput(), ProposalOptions{Proposal: g.remove(2)})
+		return err
+	}},
+	{"12.1.5-1/own", func(t *testing.T) error {
+		g := groupOf(t)
+		_, err := g.our().Propose(g.ourInput(), ProposalOptions{Proposal: g.reInit(func(r *ReInit) { r.Version = 0 })})
+		return err
+	}},
+	{"12.2-1/own", func(t *testing.T) error {
+		g := groupOf(t)
+		_, err := g.our().Propose(g.ourInput(), ProposalOptions{Proposal: g.update(us, nil)})
+		return err
+	}},
+	{"12.2-2/own", func(t *testing.T) error {
+		// Alice has proposed to remove us: somebody else has to commit it.
+		g := groupOf(t)
+		m, _ := g.proposeBy(0, g.remove(us))
+		g.must(g.process(m))
+		_, err := g.our().Commit(g.ourInput(), CommitOptions{})
+		return err
+	}},
+	{"12.2-9/own", func(t *testing.T) error {
+		g := groupOf(t)
+		p, _ := g.externalInit()
+		_, err := g.our().Propose(g.ourInput(), ProposalOptions{Proposal: p})
 		return err
 	}},
 	{"12.4-1", func(t *testing.T) error {
@@ -134,6 +191,16 @@ var sendRefused = []checkCase{
 	{"12.4.3.1-7/external", func(t *testing.T) error {
 		return externally(t, forgedWelcome{info: func(gi *GroupInfo) { gi.GroupContext.TreeHash = damage(gi.GroupContext.TreeHash) }})
 	}},
+	{"12.4.3.1-15/own", func(t *testing.T) error {
+		g := groupOf(t)
+		_, err := g.our().ReInitialize(g.ourInput(), SuccessorOptions{})
+		return err
+	}},
+	{"12.4.3.1-16/own", func(t *testing.T) error {
+		g := reInited(t)
+		_, err := g.our().ReInitialize(g.ourInput(), SuccessorOptions{KeyPackages: []*KeyPackage{g.keyPackage(g.members[0], nil, nil)}})
+		return err
+	}},
 	{"12.4.3.2-6/absent", func(t *testing.T) error {
 		return externally(t, forgedWelcome{info: func(gi *GroupInfo) { gi.Extensions = gi.Extensions[:1] }})
 	}},
@@ -153,6 +220,20 @@ var sendRefused = []checkCase{
 		c := ProfileRFC.capabilities()
 		c.Credentials = append(c.Credentials, 0x0a0a)
 		return newKeyPackage(t, Credential{Type: 0x0a0a, Opaque: []byte("alice")}, KeyPackageOptions{Capabilities: &c})
+	}},
+	{"13.5-1/external", func(t *testing.T) error {
+		g := groupOf(t)
+		erin := g.client("erin")
+		erin.credential = Credential{Type: 0x0a0a, Opaque: []byte("erin")}
+		_, err := JoinByExternalCommit(g.inputOf(erin), g.joinable(forgedWelcome{}), ExternalJoinOptions{Profile: ProfileRFC})
+		return err
+	}},
+	{"13.5-1/change", func(t *testing.T) error {
+		g := groupOf(t)
+		c := g.client("dave")
+		c.credential = Credential{Type: 0x0a0a, Opaque: []byte("dave")}
+		_, err := g.our().Propose(g.ourInput(), ProposalOptions{Update: &LeafChange{Signer: g.inputOf(c).Signer}})
+		return err
 	}},
 	{"13.5-1/group", func(t *testing.T) error {
 		f := newForger(t)
