@@ -52,7 +52,7 @@ func (w *world) successorOf(c *client, cs CipherSuite, make func(in Input, g *Gr
 		}
 		w.must(origins[n].try(func(g *Group) error {
 			var err error
-			tr, err = Join(n.in(), m.Welcome, JoinOptions{KeyPackage: bundles[n], Profile: w.profile, Origin: g})
+			tr, err = Join(n.in(), m.Welcome, JoinOptions{KeyPackage: bundles[n], Profile: w.profile, Origin: g, BasicKeyChange: true})
 			return err
 		}))
 		w.must(n.carryOut(tr))
