@@ -42,6 +42,13 @@ func (f *forger) input() Input {
 	}
 }
 
+// briefly is the input of somebody who takes no lifetime of more than an hour.
+func (f *forger) briefly() Input {
+	in := f.input()
+	in.MaxLifetime = time.Hour
+	return in
+}
+
 // inputOf is the input of a client.
 func (f *forger) inputOf(c *forgedClient) Input {
 	in := f.input()
@@ -73,6 +80,13 @@ func (g *forgedGroup) join(w forgedWelcome) (*Group, error) {
 		return nil, err
 	}
 	return t.Next, nil
+}
+
+// joinWith is what we make of the Welcome with another input.
+func (g *forgedGroup) joinWith(in Input) error {
+	g.t.Helper()
+	_, err := Join(in, g.welcome(forgedWelcome{}), g.joinOptions())
+	return err
 }
 
 // our is our view of the group, after what process gave it.

@@ -194,11 +194,29 @@ var leafRefused = []checkCase{
 	{"7.2-4", func(t *testing.T) error {
 		return groupOf(t).adds(func(l *LeafNode) { l.Capabilities.Credentials = []CredentialType{CredentialTypeX509, otherCredential} }, nil)
 	}},
-	{"7.2-6", func(t *testing.T) error {
+	{"7.2-6/key-package", func(t *testing.T) error {
+		f := newForger(t)
+		return f.keyPackage(f.client("erin"), nil, nil).Validate(f.briefly())
+	}},
+	{"7.2-6/backwards", func(t *testing.T) error {
 		f := newForger(t)
 		in := f.input()
-		in.MaxLifetime = time.Hour
-		return f.keyPackage(f.client("erin"), nil, nil).Validate(in)
+		in.MaxLifetime = 1 << 62
+		return f.group(forgedOptions{leaf: func(i LeafIndex, l *LeafNode) {
+			if i == 1 {
+				l.Lifetime = Lifetime{NotBefore: forgedNow, NotAfter: forgedNow - 1}
+			}
+		}}).joinWith(in)
+	}},
+	{"7.2-6/join", func(t *testing.T) error {
+		f := newForger(t)
+		return f.group(forgedOptions{}).joinWith(f.briefly())
+	}},
+	{"7.2-6/add", func(t *testing.T) error {
+		g := groupOf(t)
+		m, _ := g.commit(forgedCommit{proposals: byValue(g.add(g.erin()))})
+		_, err := g.our().Process(g.briefly(), m)
+		return err
 	}},
 	{"7.3-1/key-package", func(t *testing.T) error {
 		f := newForger(t)
