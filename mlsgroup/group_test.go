@@ -34,12 +34,28 @@ func TestOpenInThreeSteps(t *testing.T) {
 		}
 		keys = append(keys, key)
 	}
+	bad := *keys[1]
+	bad.leaf = reader.testLeaf()
+	all, errs := OpenAll(append(keys, &bad))
+	for i := range keys {
+		if errs[i] != nil || string(all[i].Application) != fmt.Sprint(i) {
+			t.Errorf("message %d of a batch: got %v, %v", i, all[i], errs[i])
+		}
+	}
+	if err := errs[len(keys)]; !errors.Is(err, CheckMessageSignature) || all[len(keys)] != nil {
+		t.Errorf("a message of another signer: %v", err)
+	}
 	for i := len(keys) - 1; i >= 0; i-- {
 		r, err := keys[i].Open()
 		if err != nil || string(r.Application) != fmt.Sprint(i) {
 			t.Errorf("message %d: got %v, %v", i, r, err)
 		}
 	}
+}
+
+// testLeaf is a leaf with the client's own signature key.
+func (c *client) testLeaf() *LeafNode {
+	return &LeafNode{SignatureKey: c.signer.Public, Credential: c.signer.Credential}
 }
 
 // stepKeeping is step, but nothing is wiped.
