@@ -1,10 +1,10 @@
 package mlsgroup
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 )
 
 // The TLS presentation language of RFC 9420 section 2.1, written by hand: an
@@ -80,6 +80,14 @@ func (r *reader) fail(format string, args ...any) {
 	r.b = nil
 }
 
+// failCheck is fail for a violation that docs/rfc9420.md lists as a check.
+func (r *reader) failCheck(c Check, format string, args ...any) {
+	if r.err == nil {
+		r.err = fmt.Errorf("%w: %w", ErrDecode, c.Errorf(format, args...))
+	}
+	r.b = nil
+}
+
 // take returns the next n bytes, its capacity capped so that no append of the
 // caller can reach what follows.
 func (r *reader) take(n int) []byte {
@@ -129,7 +137,7 @@ func (r *reader) varint() int {
 	}
 	size := 1 << (first >> 6)
 	if size == 8 {
-		r.fail("invalid length prefix")
+		r.failCheck(CheckVectorLengthPrefix, "length prefix 11")
 		return 0
 	}
 	v := int(first & 0x3f)
@@ -137,7 +145,7 @@ func (r *reader) varint() int {
 		v = v<<8 | int(r.uint8())
 	}
 	if r.err == nil && varintLen(v) != size {
-		r.fail("length not in its shortest form")
+		r.failCheck(CheckVectorLengthMinimal, "length %d in %d bytes", v, size)
 		return 0
 	}
 	return v
@@ -153,14 +161,29 @@ func (r *reader) opaque() []byte {
 	return r.take(n)
 }
 
-// vector reads a vector<V> by calling item until its bytes are used up.
-func (r *reader) vector(item func(*reader)) {
+// groupID reads a group id, which has a bound of its own.
+func (r *reader) groupID() []byte {
+	id := r.opaque()
+	if len(id) > maxGroupIDLen {
+		r.fail("group id of %d bytes", len(id))
+	}
+	return id
+}
+
+// vector reads a vector<V> by calling item until its bytes are used up. More
+// than most elements are refused, so that small bytes cannot become a large
+// value in memory.
+func (r *reader) vector(most int, item func(*reader)) {
 	body := r.opaque()
 	if r.err != nil {
 		return
 	}
 	sub := reader{b: body}
-	for len(sub.b) > 0 && sub.err == nil {
+	for n := 0; len(sub.b) > 0 && sub.err == nil; n++ {
+		if n == most {
+			sub.fail("more than %d elements", most)
+			break
+		}
 		before := len(sub.b)
 		item(&sub)
 		if sub.err == nil && len(sub.b) == before {
@@ -180,7 +203,7 @@ func (r *reader) optional() bool {
 	case 1:
 		return r.err == nil
 	default:
-		r.fail("presence byte neither 0 nor 1")
+		r.failCheck(CheckOptionalPresence, "presence byte neither 0 nor 1")
 		return false
 	}
 }
@@ -195,10 +218,48 @@ func (r *reader) done() error {
 
 // parse reads one value that must use up all of b.
 func parse(b []byte, read func(*reader)) error {
-	if len(b) > math.MaxInt32 {
-		return fmt.Errorf("%w: longer than any message", ErrDecode)
+	if len(b) > maxMessageLen {
+		return fmt.Errorf("%w: %d bytes, at most %d allowed", ErrDecode, len(b), maxMessageLen)
 	}
 	r := reader{b: b}
 	read(&r)
 	return r.done()
+}
+
+// parseClone reads a T that must use up all of b, from a copy of b, so that
+// the result is the caller's alone.
+func parseClone[T any](b []byte, read func(*T, *reader)) (*T, error) {
+	x := new(T)
+	if len(b) <= maxMessageLen {
+		b = bytes.Clone(b)
+	}
+	if err := parse(b, func(r *reader) { read(x, r) }); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// appendUint16s appends a vector of two-byte values.
+func appendUint16s[T ~uint16](b []byte, values []T) []byte {
+	b = appendVarint(b, 2*len(values))
+	for _, v := range values {
+		b = appendUint16(b, uint16(v))
+	}
+	return b
+}
+
+// readUint16s reads a vector of two-byte values.
+func readUint16s[T ~uint16](r *reader, most int) []T {
+	body := r.opaque()
+	if len(body)%2 != 0 || len(body) > 2*most {
+		r.fail("vector of %d bytes for at most %d two-byte values", len(body), most)
+	}
+	if r.err != nil || len(body) == 0 {
+		return nil
+	}
+	values := make([]T, len(body)/2)
+	for i := range values {
+		values[i] = T(binary.BigEndian.Uint16(body[2*i:]))
+	}
+	return values
 }

@@ -24,3 +24,76 @@ type UpdatePath struct {
 	LeafNode *LeafNode
 	Nodes    []UpdatePathNode
 }
+
+func (c *Commit) append(b []byte) []byte {
+	b = appendVector(b, func(b []byte) []byte {
+		for i := range c.Proposals {
+			b = c.Proposals[i].append(b)
+		}
+		return b
+	})
+	if c.Path == nil {
+		return append(b, 0)
+	}
+	return c.Path.append(append(b, 1))
+}
+
+func (c *Commit) read(r *reader) {
+	r.vector(maxProposals, func(r *reader) {
+		var p ProposalOrRef
+		p.read(r)
+		c.Proposals = append(c.Proposals, p)
+	})
+	if r.optional() {
+		c.Path = new(UpdatePath)
+		c.Path.read(r)
+	}
+}
+
+func (c *HPKECiphertext) append(b []byte) []byte {
+	return appendOpaque(appendOpaque(b, c.KEMOutput), c.Ciphertext)
+}
+
+func (c *HPKECiphertext) read(r *reader) {
+	c.KEMOutput = r.opaque()
+	c.Ciphertext = r.opaque()
+}
+
+func (n *UpdatePathNode) append(b []byte) []byte {
+	b = appendOpaque(b, n.EncryptionKey)
+	return appendVector(b, func(b []byte) []byte {
+		for i := range n.EncryptedPathSecret {
+			b = n.EncryptedPathSecret[i].append(b)
+		}
+		return b
+	})
+}
+
+func (n *UpdatePathNode) read(r *reader) {
+	n.EncryptionKey = r.opaque()
+	r.vector(maxPathCiphertexts, func(r *reader) {
+		var c HPKECiphertext
+		c.read(r)
+		n.EncryptedPathSecret = append(n.EncryptedPathSecret, c)
+	})
+}
+
+func (p *UpdatePath) append(b []byte) []byte {
+	b = p.LeafNode.append(b)
+	return appendVector(b, func(b []byte) []byte {
+		for i := range p.Nodes {
+			b = p.Nodes[i].append(b)
+		}
+		return b
+	})
+}
+
+func (p *UpdatePath) read(r *reader) {
+	p.LeafNode = new(LeafNode)
+	p.LeafNode.read(r)
+	r.vector(maxPathNodes, func(r *reader) {
+		var n UpdatePathNode
+		n.read(r)
+		p.Nodes = append(p.Nodes, n)
+	})
+}

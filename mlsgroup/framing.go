@@ -95,3 +95,217 @@ type MLSMessage struct {
 	GroupInfo      *GroupInfo
 	KeyPackage     *KeyPackage
 }
+
+func (s *Sender) append(b []byte) []byte {
+	b = append(b, byte(s.Type))
+	switch s.Type {
+	case SenderTypeMember:
+		b = appendUint32(b, uint32(s.LeafIndex))
+	case SenderTypeExternal:
+		b = appendUint32(b, s.Index)
+	}
+	return b
+}
+
+func (s *Sender) read(r *reader) {
+	s.Type = SenderType(r.uint8())
+	switch s.Type {
+	case SenderTypeMember:
+		s.LeafIndex = LeafIndex(r.uint32())
+	case SenderTypeExternal:
+		s.Index = r.uint32()
+	case SenderTypeNewMemberProposal, SenderTypeNewMemberCommit:
+	default:
+		r.fail("sender type %d", s.Type)
+	}
+}
+
+// appendBody appends the field that ContentType selects.
+func (c *FramedContent) appendBody(b []byte) []byte {
+	switch c.ContentType {
+	case ContentTypeApplication:
+		b = appendOpaque(b, c.Application)
+	case ContentTypeProposal:
+		b = c.Proposal.append(b)
+	case ContentTypeCommit:
+		b = c.Commit.append(b)
+	}
+	return b
+}
+
+// readBody reads the field that ContentType selects.
+func (c *FramedContent) readBody(r *reader) {
+	switch c.ContentType {
+	case ContentTypeApplication:
+		c.Application = r.opaque()
+	case ContentTypeProposal:
+		c.Proposal = new(Proposal)
+		c.Proposal.read(r)
+	case ContentTypeCommit:
+		c.Commit = new(Commit)
+		c.Commit.read(r)
+	default:
+		r.fail("content type %d", c.ContentType)
+	}
+}
+
+func (c *FramedContent) append(b []byte) []byte {
+	b = appendOpaque(b, c.GroupID)
+	b = appendUint64(b, c.Epoch)
+	b = c.Sender.append(b)
+	b = appendOpaque(b, c.AuthenticatedData)
+	return c.appendBody(append(b, byte(c.ContentType)))
+}
+
+func (c *FramedContent) read(r *reader) {
+	c.GroupID = r.groupID()
+	c.Epoch = r.uint64()
+	c.Sender.read(r)
+	c.AuthenticatedData = r.opaque()
+	c.ContentType = ContentType(r.uint8())
+	if r.err == nil {
+		c.readBody(r)
+	}
+}
+
+// append takes the content type because the encoding does not say it.
+func (a *FramedContentAuth) append(b []byte, t ContentType) []byte {
+	b = appendOpaque(b, a.Signature)
+	if t == ContentTypeCommit {
+		b = appendOpaque(b, a.ConfirmationTag)
+	}
+	return b
+}
+
+func (a *FramedContentAuth) read(r *reader, t ContentType) {
+	a.Signature = r.opaque()
+	if t == ContentTypeCommit {
+		a.ConfirmationTag = r.opaque()
+	}
+}
+
+func (c *AuthenticatedContent) append(b []byte) []byte {
+	b = appendUint16(b, uint16(c.WireFormat))
+	b = c.Content.append(b)
+	return c.Auth.append(b, c.Content.ContentType)
+}
+
+func (c *AuthenticatedContent) read(r *reader) {
+	c.WireFormat = WireFormat(r.uint16())
+	if r.err == nil && c.WireFormat != WireFormatPublicMessage && c.WireFormat != WireFormatPrivateMessage {
+		r.fail("wire format %d of a framed content", c.WireFormat)
+	}
+	c.Content.read(r)
+	c.Auth.read(r, c.Content.ContentType)
+}
+
+func (m *PublicMessage) append(b []byte) []byte {
+	b = m.Content.append(b)
+	b = m.Auth.append(b, m.Content.ContentType)
+	if m.Content.Sender.Type == SenderTypeMember {
+		b = appendOpaque(b, m.MembershipTag)
+	}
+	return b
+}
+
+func (m *PublicMessage) read(r *reader) {
+	m.Content.read(r)
+	m.Auth.read(r, m.Content.ContentType)
+	if m.Content.Sender.Type == SenderTypeMember {
+		m.MembershipTag = r.opaque()
+	}
+}
+
+func (m *PrivateMessage) append(b []byte) []byte {
+	b = appendOpaque(b, m.GroupID)
+	b = appendUint64(b, m.Epoch)
+	b = append(b, byte(m.ContentType))
+	b = appendOpaque(b, m.AuthenticatedData)
+	b = appendOpaque(b, m.EncryptedSenderData)
+	return appendOpaque(b, m.Ciphertext)
+}
+
+func (m *PrivateMessage) read(r *reader) {
+	m.GroupID = r.groupID()
+	m.Epoch = r.uint64()
+	m.ContentType = ContentType(r.uint8())
+	if r.err == nil && (m.ContentType < ContentTypeApplication || m.ContentType > ContentTypeCommit) {
+		r.fail("content type %d", m.ContentType)
+	}
+	m.AuthenticatedData = r.opaque()
+	m.EncryptedSenderData = r.opaque()
+	m.Ciphertext = r.opaque()
+}
+
+func (m *MLSMessage) append(b []byte) []byte {
+	b = appendUint16(b, uint16(m.Version))
+	b = appendUint16(b, uint16(m.WireFormat))
+	switch m.WireFormat {
+	case WireFormatPublicMessage:
+		b = m.PublicMessage.append(b)
+	case WireFormatPrivateMessage:
+		b = m.PrivateMessage.append(b)
+	case WireFormatWelcome:
+		b = m.Welcome.append(b)
+	case WireFormatGroupInfo:
+		b = m.GroupInfo.append(b)
+	case WireFormatKeyPackage:
+		b = m.KeyPackage.append(b)
+	}
+	return b
+}
+
+// read refuses every version but MLS 1.0 and every wire format that RFC 9420
+// does not have: nothing is known about what follows them.
+func (m *MLSMessage) read(r *reader) {
+	m.Version = ProtocolVersion(r.uint16())
+	if r.err == nil && m.Version != ProtocolVersionMLS10 {
+		r.fail("protocol version %d", m.Version)
+	}
+	m.WireFormat = WireFormat(r.uint16())
+	if r.err != nil {
+		return
+	}
+	switch m.WireFormat {
+	case WireFormatPublicMessage:
+		m.PublicMessage = new(PublicMessage)
+		m.PublicMessage.read(r)
+	case WireFormatPrivateMessage:
+		m.PrivateMessage = new(PrivateMessage)
+		m.PrivateMessage.read(r)
+	case WireFormatWelcome:
+		m.Welcome = new(Welcome)
+		m.Welcome.read(r)
+	case WireFormatGroupInfo:
+		m.GroupInfo = new(GroupInfo)
+		m.GroupInfo.read(r)
+	case WireFormatKeyPackage:
+		m.KeyPackage = new(KeyPackage)
+		m.KeyPackage.read(r)
+		if r.err == nil && m.KeyPackage.Version != m.Version {
+			r.failCheck(CheckKeyPackageMessageVersion, "key package of version %d", m.KeyPackage.Version)
+		}
+	default:
+		r.fail("wire format %d", m.WireFormat)
+	}
+}
+
+// Marshal returns the encoding.
+func (m *MLSMessage) Marshal() []byte { return m.append(nil) }
+
+// ParseMLSMessage reads an encoded MLSMessage. Bytes after it are refused. The
+// result keeps no part of b.
+func ParseMLSMessage(b []byte) (*MLSMessage, error) { return parseClone(b, (*MLSMessage).read) }
+
+// GroupIDAndEpoch returns what a message says about where it belongs; ok is
+// false for messages that are not framed content. Nothing is verified yet.
+func (m *MLSMessage) GroupIDAndEpoch() (groupID []byte, epoch uint64, ok bool) {
+	switch {
+	case m.PublicMessage != nil:
+		return m.PublicMessage.Content.GroupID, m.PublicMessage.Content.Epoch, true
+	case m.PrivateMessage != nil:
+		return m.PrivateMessage.GroupID, m.PrivateMessage.Epoch, true
+	default:
+		return nil, 0, false
+	}
+}

@@ -46,3 +46,77 @@ type LeafNode struct {
 	Extensions    Extensions
 	Signature     []byte
 }
+
+func (c *Capabilities) append(b []byte) []byte {
+	b = appendUint16s(b, c.Versions)
+	b = appendUint16s(b, c.CipherSuites)
+	b = appendUint16s(b, c.Extensions)
+	b = appendUint16s(b, c.Proposals)
+	return appendUint16s(b, c.Credentials)
+}
+
+func (c *Capabilities) read(r *reader) {
+	c.Versions = readUint16s[ProtocolVersion](r, maxCapabilityValues)
+	c.CipherSuites = readUint16s[CipherSuite](r, maxCapabilityValues)
+	c.Extensions = readUint16s[ExtensionType](r, maxCapabilityValues)
+	c.Proposals = readUint16s[ProposalType](r, maxCapabilityValues)
+	c.Credentials = readUint16s[CredentialType](r, maxCapabilityValues)
+}
+
+// appendUnsigned appends all fields but the signature.
+func (l *LeafNode) appendUnsigned(b []byte) []byte {
+	b = appendOpaque(b, l.EncryptionKey)
+	b = appendOpaque(b, l.SignatureKey)
+	b = l.Credential.append(b)
+	b = l.Capabilities.append(b)
+	b = append(b, byte(l.Source))
+	switch l.Source {
+	case LeafNodeSourceKeyPackage:
+		b = appendUint64(b, l.Lifetime.NotBefore)
+		b = appendUint64(b, l.Lifetime.NotAfter)
+	case LeafNodeSourceCommit:
+		b = appendOpaque(b, l.ParentHash)
+	}
+	return l.Extensions.append(b)
+}
+
+// appendTBS appends the LeafNodeTBS. Group id and leaf index are part of it
+// unless the leaf is from a key package.
+func (l *LeafNode) appendTBS(b, groupID []byte, i LeafIndex) []byte {
+	b = l.appendUnsigned(b)
+	if l.Source != LeafNodeSourceKeyPackage {
+		b = appendOpaque(b, groupID)
+		b = appendUint32(b, uint32(i))
+	}
+	return b
+}
+
+func (l *LeafNode) append(b []byte) []byte {
+	return appendOpaque(l.appendUnsigned(b), l.Signature)
+}
+
+func (l *LeafNode) read(r *reader) {
+	l.EncryptionKey = r.opaque()
+	l.SignatureKey = r.opaque()
+	l.Credential.read(r)
+	l.Capabilities.read(r)
+	l.Source = LeafNodeSource(r.uint8())
+	switch l.Source {
+	case LeafNodeSourceKeyPackage:
+		l.Lifetime.NotBefore = r.uint64()
+		l.Lifetime.NotAfter = r.uint64()
+	case LeafNodeSourceUpdate:
+	case LeafNodeSourceCommit:
+		l.ParentHash = r.opaque()
+	default:
+		r.fail("leaf node source %d", l.Source)
+	}
+	l.Extensions.read(r)
+	l.Signature = r.opaque()
+}
+
+// Marshal returns the encoding.
+func (l *LeafNode) Marshal() []byte { return l.append(nil) }
+
+// ParseLeafNode reads an encoded LeafNode. The result keeps no part of b.
+func ParseLeafNode(b []byte) (*LeafNode, error) { return parseClone(b, (*LeafNode).read) }

@@ -31,3 +31,45 @@ type PreSharedKeyID struct {
 	// Nonce is fresh for every use, HashSize bytes.
 	Nonce []byte
 }
+
+func (id *PreSharedKeyID) append(b []byte) []byte {
+	b = append(b, byte(id.Type))
+	switch id.Type {
+	case PSKTypeExternal:
+		b = appendOpaque(b, id.ExternalID)
+	case PSKTypeResumption:
+		b = append(b, byte(id.Usage))
+		b = appendOpaque(b, id.GroupID)
+		b = appendUint64(b, id.Epoch)
+	}
+	return appendOpaque(b, id.Nonce)
+}
+
+func (id *PreSharedKeyID) read(r *reader) {
+	id.Type = PSKType(r.uint8())
+	switch id.Type {
+	case PSKTypeExternal:
+		id.ExternalID = r.opaque()
+	case PSKTypeResumption:
+		id.Usage = ResumptionPSKUsage(r.uint8())
+		if r.err == nil && (id.Usage < ResumptionPSKUsageApplication || id.Usage > ResumptionPSKUsageBranch) {
+			r.fail("resumption PSK usage %d", id.Usage)
+		}
+		id.GroupID = r.groupID()
+		id.Epoch = r.uint64()
+	default:
+		r.fail("PSK type %d", id.Type)
+	}
+	id.Nonce = r.opaque()
+}
+
+// equal tells whether both are the same id, nonce included.
+func (id *PreSharedKeyID) equal(other *PreSharedKeyID) bool {
+	return id.sameKey(other) && string(id.Nonce) == string(other.Nonce)
+}
+
+// sameKey tells whether both name the same key, whatever their nonces.
+func (id *PreSharedKeyID) sameKey(other *PreSharedKeyID) bool {
+	return id.Type == other.Type && string(id.ExternalID) == string(other.ExternalID) && id.Usage == other.Usage &&
+		string(id.GroupID) == string(other.GroupID) && id.Epoch == other.Epoch
+}

@@ -65,3 +65,96 @@ type ProposalOrRef struct {
 	Proposal  *Proposal
 	Reference ProposalRef
 }
+
+func (p *Proposal) append(b []byte) []byte {
+	b = appendUint16(b, uint16(p.Type))
+	switch p.Type {
+	case ProposalTypeAdd:
+		b = p.Add.KeyPackage.append(b)
+	case ProposalTypeUpdate:
+		b = p.Update.LeafNode.append(b)
+	case ProposalTypeRemove:
+		b = appendUint32(b, uint32(p.Remove.Removed))
+	case ProposalTypePreSharedKey:
+		b = p.PreSharedKey.PSK.append(b)
+	case ProposalTypeReInit:
+		b = appendOpaque(b, p.ReInit.GroupID)
+		b = appendUint16(b, uint16(p.ReInit.Version))
+		b = appendUint16(b, uint16(p.ReInit.CipherSuite))
+		b = p.ReInit.Extensions.append(b)
+	case ProposalTypeExternalInit:
+		b = appendOpaque(b, p.ExternalInit.KEMOutput)
+	case ProposalTypeGroupContextExtensions:
+		b = p.GroupContextExtensions.Extensions.append(b)
+	}
+	return b
+}
+
+// read refuses a type that is not one of RFC 9420: its body has no known end.
+func (p *Proposal) read(r *reader) {
+	p.Type = ProposalType(r.uint16())
+	if r.err != nil {
+		return
+	}
+	switch p.Type {
+	case ProposalTypeAdd:
+		p.Add = &Add{KeyPackage: new(KeyPackage)}
+		p.Add.KeyPackage.read(r)
+	case ProposalTypeUpdate:
+		p.Update = &Update{LeafNode: new(LeafNode)}
+		p.Update.LeafNode.read(r)
+	case ProposalTypeRemove:
+		p.Remove = &Remove{Removed: LeafIndex(r.uint32())}
+	case ProposalTypePreSharedKey:
+		p.PreSharedKey = new(PreSharedKey)
+		p.PreSharedKey.PSK.read(r)
+	case ProposalTypeReInit:
+		p.ReInit = new(ReInit)
+		p.ReInit.read(r)
+	case ProposalTypeExternalInit:
+		p.ExternalInit = &ExternalInit{KEMOutput: r.opaque()}
+	case ProposalTypeGroupContextExtensions:
+		p.GroupContextExtensions = new(GroupContextExtensions)
+		p.GroupContextExtensions.Extensions.read(r)
+	default:
+		r.err, r.b = &UnknownProposalTypeError{p.Type}, nil
+	}
+}
+
+func (ri *ReInit) read(r *reader) {
+	ri.GroupID = r.groupID()
+	ri.Version = ProtocolVersion(r.uint16())
+	ri.CipherSuite = CipherSuite(r.uint16())
+	ri.Extensions.read(r)
+}
+
+// Marshal returns the encoding.
+func (p *Proposal) Marshal() []byte { return p.append(nil) }
+
+// ParseProposal reads an encoded Proposal. The result keeps no part of b.
+func ParseProposal(b []byte) (*Proposal, error) { return parseClone(b, (*Proposal).read) }
+
+// The first byte of a ProposalOrRef.
+const (
+	proposalOrRefProposal  = 1
+	proposalOrRefReference = 2
+)
+
+func (p *ProposalOrRef) append(b []byte) []byte {
+	if p.Proposal != nil {
+		return p.Proposal.append(append(b, proposalOrRefProposal))
+	}
+	return appendOpaque(append(b, proposalOrRefReference), p.Reference)
+}
+
+func (p *ProposalOrRef) read(r *reader) {
+	switch kind := r.uint8(); kind {
+	case proposalOrRefProposal:
+		p.Proposal = new(Proposal)
+		p.Proposal.read(r)
+	case proposalOrRefReference:
+		p.Reference = r.opaque()
+	default:
+		r.fail("ProposalOrRef type %d", kind)
+	}
+}
