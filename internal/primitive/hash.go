@@ -181,7 +181,11 @@ func (h hashKind) expand(dst, prk []byte, info ...[]byte) {
 		parts   [maxInfoParts + 2][]byte
 	)
 	size := h.size()
-	n := 1 + copy(parts[1:], info)
+	n := 1
+	for _, p := range info { // copy would make the infos escape
+		parts[n] = p
+		n++
+	}
 	parts[n] = counter[:]
 	for i := 0; len(dst) > 0; i++ {
 		counter[0]++

@@ -26,7 +26,11 @@ func (h hashKind) labeledExpand(dst, prk, suiteID []byte, label string, info ...
 	prefix = append(append(append(prefix, hpkeVersion...), suiteID...), label...)
 	var parts [maxInfoParts][]byte
 	parts[0] = prefix
-	n := 1 + copy(parts[1:], info)
+	n := 1
+	for _, p := range info {
+		parts[n] = p
+		n++
+	}
 	h.expand(dst, prk, parts[:n]...)
 }
 
