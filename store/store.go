@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -42,9 +44,9 @@ type Store struct {
 	events   Events
 	counts   counts
 
-	// mu is held for reading by every call while it uses db, for writing by
-	// Close when it ends it. Whoever waits for something else than Pebble while
-	// reading must also wait for disk.closing.
+	// mu is held for reading by every call while it uses db, and for writing by
+	// Close when it sets closed, after which nobody uses db. Whoever waits for
+	// something else than Pebble while reading must also wait for disk.closing.
 	mu     sync.RWMutex
 	closed bool
 	wedged atomic.Bool // Pebble panicked, perhaps with its locks held: keep off
@@ -94,11 +96,14 @@ func Open(dir string, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	copy(s.keys.hash[:], r.hash)
+	s.keys = Keys{r.hash.Clone()}
 	if s.sealer, err = newSealer(s.id, r, o.Rand); err != nil {
 		return nil, err
 	}
 	s.pressure = newPressure(uint64(o.MemTableBytes))
+	if err := s.checkRecords(); err != nil {
+		return nil, err
+	}
 	db, err := pebble.Open(s.path(dirRecords), s.pebbleOptions(o))
 	if err != nil {
 		return nil, openError(err)
@@ -108,6 +113,24 @@ func Open(dir string, o Options) (_ *Store, err error) {
 		return nil, fmt.Errorf("store: open: %w", err)
 	}
 	return s, nil
+}
+
+// checkRecords refuses what a newer Pebble has written, by the name of the file
+// in which Pebble keeps its format, since its own error has no kind.
+func (s *Store) checkRecords() error {
+	names, err := s.disk.List(s.path(dirRecords))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("store: open: %w", err)
+	}
+	for _, name := range names {
+		if rest, ok := strings.CutPrefix(name, "marker.format-version."); ok {
+			format, err := strconv.ParseUint(rest[strings.LastIndexByte(rest, '.')+1:], 10, 64)
+			if err == nil && format > uint64(pebble.FormatNewest) {
+				return fmt.Errorf("%w: records have format %d, this version knows %d", ErrNewerFormat, format, uint64(pebble.FormatNewest))
+			}
+		}
+	}
+	return nil
 }
 
 func openError(err error) error {
@@ -269,7 +292,7 @@ func (s *Store) RotateKey(newKey secret.Bytes) error {
 	}
 	if err := s.replaceStoreFile(b); err != nil {
 		next.wipe()
-		return fmt.Errorf("%w: %v", ErrOutcomeUnknown, err)
+		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 	}
 	return s.sealer.adopt(next)
 }
@@ -280,9 +303,9 @@ func (s *Store) RotateKey(newKey secret.Bytes) error {
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		close(s.disk.closing)
-		s.mu.Lock()
-		defer s.mu.Unlock()
+		s.mu.Lock() // waits for calls under way; whoever comes now is refused
 		s.closed = true
+		s.mu.Unlock()
 		s.closeErr = s.shut()
 	})
 	return s.closeErr
@@ -302,7 +325,6 @@ func (s *Store) shut() error {
 	if s.sealer != nil {
 		s.sealer.wipe()
 	}
-	clear(s.keys.hash[:])
 	if s.lock != nil {
 		err = errors.Join(err, s.lock.Close())
 	}
@@ -332,6 +354,11 @@ func (s *Store) flush() error {
 
 // enter begins a call; leave has to end it unless there is an error.
 func (s *Store) enter() error {
+	select {
+	case <-s.disk.closing: // not to wait for those under way
+		return ErrClosed
+	default:
+	}
 	s.mu.RLock()
 	err := s.usable()
 	if err != nil {
@@ -347,7 +374,7 @@ func (s *Store) usable() error {
 		return ErrClosed
 	}
 	if err := s.disk.err(); err != nil {
-		return fmt.Errorf("%w: %v", ErrFailed, err)
+		return fmt.Errorf("%w: %w", ErrFailed, err)
 	}
 	return nil
 }
@@ -360,8 +387,10 @@ func (s *Store) onFail(cause error) {
 
 func (s *Store) pebbleOptions(o Options) *pebble.Options {
 	po := &pebble.Options{
-		FS:                 s.disk,
-		CacheSize:          o.CacheBytes,
+		FS: s.disk,
+		// Pebble takes the memtables out of the cache; in quiet times there is one,
+		// and one more that is being flushed or kept for reuse.
+		CacheSize:          o.CacheBytes + 2*o.MemTableBytes,
 		MemTableSize:       uint64(o.MemTableBytes),
 		FormatMajorVersion: pebble.FormatNewest,
 		DisableWAL:         o.InMemory,
