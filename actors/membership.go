@@ -197,16 +197,15 @@ func (c *conversation) read(st *stage, r messages.Request) (messages.Reply, erro
 		if err != nil {
 			return nil, err
 		}
-		var info *mlsgroup.GroupInfo
+		var info []byte
 		err = c.try(st, func(g *mlsgroup.Group) (err error) {
-			info, err = g.GroupInfo(c.input(nil, signer), mlsgroup.GroupInfoOptions{RatchetTree: true, ExternalPub: true})
+			info, err = g.NewGroupInfo(c.input(nil, signer), false, nil)
 			return err
 		})
 		if err != nil {
 			return nil, outboundError(err)
 		}
-		message := mlsgroup.MLSMessage{Version: mlsgroup.ProtocolVersionMLS10, WireFormat: mlsgroup.WireFormatGroupInfo, GroupInfo: info}
-		return messages.GroupInfoExported{GroupInfo: message.Marshal()}, nil
+		return messages.GroupInfoExported{GroupInfo: info}, nil
 	}
 	return nil, fmt.Errorf("%w: %T", messages.ErrInvalidArgument, r)
 }
