@@ -27,9 +27,9 @@ const maxUnderWay = 1024
 // DecryptAll decrypts a stream of messages, many conversations at once and each conversation's messages in the order of the stream. It yields one result
 // for each message as soon as it is durable, so the results of different conversations come in any order; an error belongs to its message and ends nothing.
 //
-// When the context ends, what was taken from the stream is answered with its error and the stream is read no further. Breaking out of the loop waits
-// for the calls under way; their results are lost, as they would be in a crash. The stream is read by a goroutine of its own, and one that blocks
-// must end with the context.
+// When the context ends, what was taken from the stream is answered with its error and the stream is read no further; a stream that blocks must end with
+// the context. Breaking out of the loop waits for the calls under way; their results are lost, as they would be in a crash. The stream is read by a
+// goroutine of its own, which after a break ends when the stream next yields.
 func (s scope) DecryptAll(ctx context.Context, stream iter.Seq[Incoming]) iter.Seq2[Decrypted, error] {
 	return func(yield func(Decrypted, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -37,9 +37,15 @@ func (s scope) DecryptAll(ctx context.Context, stream iter.Seq[Incoming]) iter.S
 		go d.read(ctx, stream)
 		defer func() {
 			cancel()
-			for range d.results { // until the last lane has ended
-				<-d.room
-			}
+			d.mu.Lock()
+			d.stopped = true
+			d.mu.Unlock()
+			go func() { // ends with the reader
+				for range d.results {
+					<-d.room
+				}
+			}()
+			d.lanesEnded.Wait()
 		}()
 		for r := range d.results {
 			<-d.room
@@ -56,9 +62,10 @@ type decryptAll struct {
 	results chan decryptedOrError // closed when the stream and all lanes have ended
 	room    chan struct{}         // one token for each message under way
 
-	mu    sync.Mutex
-	lanes map[ConversationID][]waiting // what waits behind the message a lane is at; absent where there is no lane
-	all   sync.WaitGroup
+	mu         sync.Mutex
+	lanes      map[ConversationID][]waiting // what waits behind the message a lane is at; absent where there is no lane
+	stopped    bool                         // no new lane may begin
+	lanesEnded sync.WaitGroup
 }
 
 type waiting struct {
@@ -73,7 +80,7 @@ type decryptedOrError struct {
 
 func (d *decryptAll) read(ctx context.Context, stream iter.Seq[Incoming]) {
 	defer close(d.results)
-	defer d.all.Wait()
+	defer d.lanesEnded.Wait()
 	index := 0
 	for in := range stream {
 		select {
@@ -81,20 +88,29 @@ func (d *decryptAll) read(ctx context.Context, stream iter.Seq[Incoming]) {
 		case <-ctx.Done():
 			return
 		}
-		w := waiting{index: index, message: in.Message}
+		if !d.enqueue(ctx, in, index) {
+			<-d.room
+			return
+		}
 		index++
-		d.mu.Lock()
-		queue, running := d.lanes[in.Conversation]
-		if running {
-			d.lanes[in.Conversation] = append(queue, w)
-		} else {
-			d.lanes[in.Conversation] = nil
-		}
-		d.mu.Unlock()
-		if !running {
-			d.all.Go(func() { d.lane(ctx, in.Conversation, w) })
-		}
 	}
+}
+
+// enqueue gives a message to its conversation's lane, and begins the lane where there is none.
+func (d *decryptAll) enqueue(ctx context.Context, in Incoming, index int) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopped {
+		return false
+	}
+	w := waiting{index: index, message: in.Message}
+	if queue, running := d.lanes[in.Conversation]; running {
+		d.lanes[in.Conversation] = append(queue, w)
+		return true
+	}
+	d.lanes[in.Conversation] = nil
+	d.lanesEnded.Go(func() { d.lane(ctx, in.Conversation, w) })
+	return true
 }
 
 func (d *decryptAll) lane(ctx context.Context, id ConversationID, w waiting) {
