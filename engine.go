@@ -131,3 +131,10 @@ func (e *Engine) Metrics() Metrics {
 		LogBytes: m.LogBytesIn, LogFileBytes: m.LogBytes, DiskBytes: m.DiskBytes,
 	}
 }
+
+// Kill ends the engine as a crash of the process would, and releases the directory: nothing reaches the disk any more, and every call under way answers
+// [CodeOutcomeUnknown] or [CodeStoreFailed]. It is for tests and demonstrations of recovery.
+func (e *Engine) Kill() {
+	e.store.Abandon()
+	_ = e.Close()
+}
