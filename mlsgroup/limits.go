@@ -31,4 +31,6 @@ const (
 	maxPSKs = 1 << 10
 	// maxUnmergedLeaves bounds a parent node's list.
 	maxUnmergedLeaves = 1 << 20
+	// maxTreeNodes bounds the nodes of a ratchet_tree, blanks counted.
+	maxTreeNodes = 1 << 21
 )

@@ -158,9 +158,10 @@ func TestEd25519Cofactor(t *testing.T) {
 		sig := f.sign(r, f.a, torsion, honest, message)
 		strict(t, fmt.Sprintf("torsion %d in R", i), honest, message, sig, false)
 		checkBatch(t, []Verification{{honest, message, sig}}, true)
-		checkBatch(t, []Verification{{honest, message, honestSig}, {honest, message, sig}}, true, true)
+		good := Verification{honest, message, honestSig}
+		checkBatch(t, []Verification{good, {honest, message, sig}, good}, true, true, true)
 		// What else is in the batch changes nothing.
-		checkBatch(t, []Verification{{honest, []byte("other"), honestSig}, {honest, message, sig}}, false, true)
+		checkBatch(t, []Verification{{honest, []byte("other"), honestSig}, {honest, message, sig}, good}, false, true, true)
 
 		pub := f.key(torsion)
 		if err := s.CheckSignatureKey(pub); err != nil {
@@ -183,6 +184,37 @@ func TestEd25519Cofactor(t *testing.T) {
 		if held == 0 || failed == 0 {
 			t.Errorf("torsion %d in the key: %d signatures hold and %d fail, want some of both", i, held, failed)
 		}
+	}
+}
+
+// TestEd25519Torsion puts every point of small order into both key and R and
+// predicts the verdicts: without cofactor the equation holds when the two
+// cancel, with it always.
+func TestEd25519Torsion(t *testing.T) {
+	f := newForger(t)
+	accepted := 0
+	for i := range 8 {
+		pub := f.key(f.torsion(i))
+		var vs []Verification
+		var all []bool
+		for j := range 8 {
+			for n := range 4 {
+				message := fmt.Append(nil, i, j, n)
+				r := scalar.NewFromUint64(uint64(1000*i + 10*j + n + 1))
+				sig := f.sign(r, f.a, f.torsion(j), pub, message)
+				left := curve.NewEdwardsPoint().Mul(f.torsion(i), f.challenge(sig[:32], pub, message))
+				holds := left.Add(left, f.torsion(j)).IsIdentity()
+				strict(t, fmt.Sprintf("torsion %d in the key, %d in R", i, j), pub, message, sig, holds)
+				if holds {
+					accepted++
+				}
+				vs, all = append(vs, Verification{pub, message, sig}), append(all, true)
+			}
+		}
+		checkBatch(t, vs, all...)
+	}
+	if accepted < 8 || accepted > 128 {
+		t.Errorf("%d of 256 signatures hold without cofactor, want about 32", accepted)
 	}
 }
 
@@ -303,7 +335,7 @@ func TestEd25519AgainstStandard(t *testing.T) {
 // no others, are refused.
 func TestVerifyBatch(t *testing.T) {
 	eachSuite(t, func(t *testing.T, s *Suite) {
-		sizes := []int{0, 1, 2, 5, 40, expandLimit, expandLimit + 30}
+		sizes := []int{0, 1, 2, 5, 40, batchSize, 2*batchSize + 30}
 		if _, ok := s.sig.(ed25519Scheme); !ok {
 			sizes = []int{0, 1, 3}
 		}

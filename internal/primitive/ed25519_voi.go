@@ -39,48 +39,64 @@ func (voiEd25519) verify(pub, message, sig []byte) bool {
 	return ed25519.VerifyWithOptions(pub, message, sig, voiStrict)
 }
 
-// expandLimit is the size of batch below which a table for each public key pays.
-const expandLimit = 94
+// batchSize bounds one batch equation. Larger ones are little faster, and a bad
+// signature costs its whole equation a verification one by one.
+const batchSize = 64
 
-func (voiEd25519) verifyBatch(vs []Verification, errs []error) {
-	batch := ed25519.NewBatchVerifierWithCapacity(len(vs))
-	expand := len(vs) < expandLimit
-	if !expand {
-		batch.ForceNoPublicKeyExpansion()
+func (e voiEd25519) verifyBatch(vs []Verification, errs []error) {
+	if len(vs) < 3 { // an equation would save nothing
+		for i := range vs {
+			if !e.verifyCofactored(&vs[i]) {
+				errs[i] = ErrSignature
+			}
+		}
+		return
 	}
+	// A conversation has few senders: their keys' tables serve all equations.
 	keys := make(map[[32]byte]*ed25519.ExpandedPublicKey)
-	added := make([]int, 0, len(vs))
+	for len(vs) > 0 {
+		n := min(len(vs), batchSize)
+		e.verifyEquation(keys, vs[:n], errs[:n])
+		vs, errs = vs[n:], errs[n:]
+	}
+}
+
+func (voiEd25519) verifyCofactored(v *Verification) bool {
+	return ed25519Acceptable(v.Pub, v.Sig) && ed25519.VerifyWithOptions(v.Pub, v.Message, v.Sig, voiCofactored)
+}
+
+// verifyEquation verifies at most batchSize signatures at once and, if that
+// fails, one by one with the same rule. It adds to keys.
+func (voiEd25519) verifyEquation(keys map[[32]byte]*ed25519.ExpandedPublicKey, vs []Verification, errs []error) {
+	batch := ed25519.NewBatchVerifierWithCapacity(len(vs))
+	var added [batchSize]int
+	n := 0
 	for i := range vs {
 		v := &vs[i]
-		// What is malformed stays out, since the batch would fall back to single
-		// verification for all because of it.
+		// What is malformed stays out, so that it does not spoil the equation.
 		if !ed25519Acceptable(v.Pub, v.Sig) {
 			errs[i] = ErrSignature
 			continue
 		}
-		if expand {
-			key, ok := keys[[32]byte(v.Pub)]
-			if !ok {
-				var err error
-				if key, err = ed25519.NewExpandedPublicKey(v.Pub); err != nil {
-					errs[i] = ErrSignature
-					continue
-				}
-				keys[[32]byte(v.Pub)] = key
+		key, ok := keys[[32]byte(v.Pub)]
+		if !ok {
+			var err error
+			if key, err = ed25519.NewExpandedPublicKey(v.Pub); err != nil {
+				errs[i] = ErrSignature
+				continue
 			}
-			batch.AddExpandedWithOptions(key, v.Message, v.Sig, voiCofactored)
-		} else {
-			batch.AddWithOptions(v.Pub, v.Message, v.Sig, voiCofactored)
+			keys[[32]byte(v.Pub)] = key
 		}
-		added = append(added, i)
+		batch.AddExpandedWithOptions(key, v.Message, v.Sig, voiCofactored)
+		added[n] = i
+		n++
 	}
-	if len(added) == 0 {
+	if n == 0 {
 		return
 	}
-	// On failure this verifies one by one, with the same rule.
 	_, valid := batch.Verify(bytes.NewReader(batchSeed(vs)))
-	for n, i := range added {
-		if !valid[n] {
+	for k, i := range added[:n] {
+		if !valid[k] {
 			errs[i] = ErrSignature
 		}
 	}

@@ -98,9 +98,10 @@ type Verification struct{ Pub, Message, Sig []byte }
 
 // VerifyBatch verifies many signatures of application messages, faster than one
 // by one with Ed25519. The result has an error for each entry: nil or
-// ErrSignature. With Ed25519 the rule is the one with cofactor, so it must not
-// decide on anything that changes a group. An entry's result does not depend on
-// the other entries.
+// ErrSignature. What [Suite.Verify] accepts, it accepts too; with Ed25519 the
+// equation is the one with cofactor (unless the standard library is at work), so
+// it must not decide on anything that changes a group. An entry's result does
+// not depend on the other entries.
 func (s *Suite) VerifyBatch(vs []Verification) []error {
 	errs := make([]error, len(vs))
 	if _, ok := s.sig.(ed25519Scheme); ok {

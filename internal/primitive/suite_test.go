@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/conclave-mls/conclave/internal/secret"
@@ -157,7 +158,7 @@ func TestMalformedArguments(t *testing.T) {
 				}
 			}
 		}
-		for _, n := range []int{-1, 255*s.HashSize() + 1, 1 << 40} {
+		for _, n := range []int{-1, 255*s.HashSize() + 1, math.MaxInt32} {
 			_, err := s.Expand(key, nil, n)
 			want("Expand", n, err, ErrLength)
 			_, _, err = s.ExportSender(pub, nil, nil, n, seed)

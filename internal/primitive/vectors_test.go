@@ -21,8 +21,8 @@ func (h *hexBytes) UnmarshalText(text []byte) error {
 	return err
 }
 
-// vectors reads a file of the shared vectors into v, or skips the test.
-func vectors(t *testing.T, name string, v any) {
+// vectors reads a list from a file of the shared vectors, or skips the test.
+func vectors[T any](t *testing.T, name string) []T {
 	t.Helper()
 	dir := os.Getenv("CONCLAVE_VECTORS")
 	if dir == "" {
@@ -35,9 +35,11 @@ func vectors(t *testing.T, name string, v any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(data, v); err != nil {
+	var list []T
+	if err := json.Unmarshal(data, &list); err != nil {
 		t.Fatal(err)
 	}
+	return list
 }
 
 // opaque is a vector of RFC 9420 section 2.1.2 with fewer than 16384 bytes.
@@ -90,10 +92,8 @@ type basics struct {
 }
 
 func TestCryptoBasics(t *testing.T) {
-	var all []basics
-	vectors(t, "mls/crypto-basics.json", &all)
 	seen := 0
-	for _, v := range all {
+	for _, v := range vectors[basics](t, "mls/crypto-basics.json") {
 		t.Run(fmt.Sprintf("suite%d", v.CipherSuite), func(t *testing.T) {
 			s, ok := Lookup(v.CipherSuite)
 			if !ok {
