@@ -5,6 +5,7 @@ import (
 
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/mlsgroup"
+	"github.com/conclave-mls/conclave/store"
 )
 
 // Conversation is one conversation of a client. [Tx.Conversation] returns it as a guard: until the transaction ends nobody else uses the
@@ -194,6 +195,28 @@ func (c *Conversation) ExportSecretKey(ctx context.Context, length int) (Secret,
 func (c *Conversation) ExportSecret(ctx context.Context, label string, context []byte, length int) (Secret, error) {
 	r, err := ask[messages.SecretExported](ctx, c.scope, "ExportSecret", c.id, messages.ExportSecret{Label: label, Context: context, Length: length})
 	return r.Secret, err
+}
+
+// Size returns how many records the conversation has in store and their bytes before sealing, of what is durable.
+func (c *Conversation) Size(ctx context.Context) (records int, bytes int64, err error) {
+	keys := store.Client(c.scope.instance)
+	key := c.scope.engine.store.Keys().Conversation(keys, []byte(c.id))
+	next := store.PrefixRange(keys.Incarnations(nil, key))
+	for ctx.Err() == nil {
+		found, err := c.scope.engine.store.Range(next)
+		if err != nil {
+			return 0, 0, wrap("Size", c.id, err)
+		}
+		if len(found) == 0 {
+			return records, bytes, nil
+		}
+		for _, r := range found {
+			records++
+			bytes += int64(len(r.Key) + len(r.Value))
+		}
+		next.Low = append(found[len(found)-1].Key, 0)
+	}
+	return 0, 0, wrap("Size", c.id, ctx.Err())
 }
 
 // ExportGroupInfo signs a GroupInfo of the current epoch by which others can join by external commit.
