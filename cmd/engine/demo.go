@@ -136,7 +136,7 @@ func (d *demo) table(w io.Writer) {
 		{"epochs", fmt.Sprint(t.Epochs)},
 		{"conflicts", fmt.Sprint(t.Conflicts)},
 		{"crash", fmt.Sprintf("1, open again after %d ms, %d commits were in doubt", d.recovery.Milliseconds(), d.inDoubt)},
-		{"decrypts per second", fmt.Sprintf("%.0f, durable, over %d messages", d.burst.rate, d.burst.messages)},
+		{"decrypts per second", fmt.Sprintf("%.0f, durable, over %.0f messages", d.burst.rate, d.burst.messages)},
 		{"bytes written per message", fmt.Sprintf("%.0f", d.burst.bytes)},
 		{"all members' epoch authenticators agree", agree},
 	} {
