@@ -142,7 +142,7 @@ func (s *script) device(name conclave.ClientID) {
 	}
 	d, err := enginetest.Open(s.t.Context(), s.engine, s.ds, name, conclave.ClientOptions{
 		Transport: transport,
-		Observer: conclave.Observer{CommitSettled: func(conclave.CommitSettled) { s.settled <- struct{}{} }},
+		Observer:  conclave.Observer{CommitSettled: func(conclave.CommitSettled) { s.settled <- struct{}{} }},
 	})
 	if err != nil {
 		s.t.Fatal(err)
