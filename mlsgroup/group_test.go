@@ -297,3 +297,36 @@ func TestPastEpochs(t *testing.T) {
 		}
 	}
 }
+
+// A group whose only member lost everything is taken over by that member's new
+// self, and nobody else is left.
+func TestResyncOfTheOnlyMember(t *testing.T) {
+	for _, p := range []Profile{ProfileRFC, ProfileWire} {
+		w := newWorld(t, 1, p, 460)
+		old := w.members[0]
+		var err error
+		w.must(old.try(func(g *Group) error {
+			w.groupInfo, err = g.NewGroupInfo(old.in(), false, nil)
+			return err
+		}))
+		again := w.newClient()
+		again.signer = old.signer
+		e := w.externalJoin(again, ExternalJoinOptions{})
+		if len(w.members) != 1 || w.members[0] != again || len(e.Removed) != 1 || again.g.MemberCount() != 1 || again.g.OwnLeaf() != 0 {
+			t.Fatalf("%v: %d members, leaf %d", p, again.g.MemberCount(), again.g.OwnLeaf())
+		}
+		if !old.g.Removed() || old.g.Active() || old.g.EpochAuthenticator() != nil {
+			t.Errorf("%v: the old self is still there", p)
+		}
+		if _, err := old.process(old.in(), w.encrypt(again, "x")); !errors.Is(err, ErrInactive) {
+			t.Errorf("%v: reading after removal: %v", p, err)
+		}
+		for _, k := range []recordKind{recordPath, recordSecret, recordRatchet, recordPast, recordResumption, recordProposal} {
+			if left := old.store.read(recordPrefix(k)); len(left) > 0 {
+				t.Errorf("%v: %d records %c of a group that was left", p, len(left), k)
+			}
+		}
+		w.add(again, 2, CommitOptions{})
+		w.say(again, "hello")
+	}
+}
