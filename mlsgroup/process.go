@@ -606,6 +606,16 @@ func (g *Group) leave(ac *AuthenticatedContent, who *LeafNode, effect *CommitEff
 	for _, k := range g.path.keys {
 		t.Consumed = append(t.Consumed, k.private)
 	}
+	t.Consumed = g.secrets.material(t.Consumed)
+	for _, p := range g.past {
+		if p != nil {
+			t.Consumed = p.secrets.material(append(t.Consumed, p.senderData))
+		}
+	}
+	t.Consumed = append(t.Consumed, g.resumption...)
+	for _, p := range g.proposals.list {
+		t.Consumed = append(t.Consumed, p.leafPrivate)
+	}
 	t.Received = receivedFrom(ac, who)
 	t.Received.Commit = effect
 	return t
