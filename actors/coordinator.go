@@ -101,7 +101,8 @@ func (c *coordinator) begin(t *task) {
 // One victim is enough for each: before this letter there was no cycle, and every
 // cycle runs through one of its edges; so look until none is left.
 func (c *coordinator) contend(l contention) {
-	c.graph.note(l.resource, l.edges)
+	// A guard's word may be older than the end of those it names.
+	c.graph.note(l.resource, slices.DeleteFunc(l.edges, func(e edge) bool { return !c.alive(e.waits) || !c.alive(e.holds) }))
 	for {
 		cycle := c.graph.cycle()
 		if cycle == nil {
@@ -116,6 +117,10 @@ func (c *coordinator) contend(l contention) {
 		c.graph.forget(victim)
 		victim.actor.send(doom{messages.ErrConflict})
 	}
+}
+
+func (c *coordinator) alive(tx *transaction) bool {
+	return c.open[tx] && tx.steps.Load()&stepsDoomed == 0
 }
 
 // pickVictim chooses who gives way: one that has sent nothing, as what has left

@@ -25,7 +25,6 @@ type task struct {
 
 	answered atomic.Bool
 	result   chan result // of capacity 1: answering never blocks
-	release  func()      // gives back what admission and routing have taken
 }
 
 type result struct {
@@ -48,9 +47,6 @@ func (t *task) answer(reply messages.Reply, err error) {
 	}
 	if err != nil {
 		reply = nil
-	}
-	if t.release != nil {
-		t.release()
 	}
 	t.result <- result{reply, err}
 }

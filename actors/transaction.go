@@ -32,6 +32,8 @@ func (tx *transaction) enter() error {
 	for {
 		n := tx.steps.Load()
 		switch {
+		case n&stepsDoomed != 0 && tx.client.sys.gate.closed.Load():
+			return messages.ErrClosed
 		case n&stepsDoomed != 0:
 			return messages.ErrConflict
 		case n&stepsClosed != 0:
