@@ -35,4 +35,6 @@ const (
 	maxLeafCount LeafCount = 1 << 20
 	// maxTreeNodes bounds the nodes of a ratchet_tree, blanks counted.
 	maxTreeNodes = 2*int(maxLeafCount) - 1
+	// maxEpoch bounds epochs, so that the next one always has a number.
+	maxEpoch = 1<<63 - 1
 )
