@@ -18,8 +18,9 @@ type Input struct {
 	Rand io.Reader
 	// Now is compared with lifetimes of leaves that we send.
 	Now time.Time
-	// MaxLifetime bounds the whole lifetime of a leaf that we send (RFC 9420
-	// section 7.2). Zero means no bound.
+	// MaxLifetime bounds the whole lifetime of every leaf of a key package that
+	// is sent or received (RFC 9420 section 7.2). Members that differ about it
+	// do not accept the same commits. Zero means no bound.
 	MaxLifetime time.Duration
 	// Auth decides about credentials. Nil accepts Basic credentials, whoever
 	// they name, and refuses all others.

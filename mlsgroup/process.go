@@ -149,7 +149,9 @@ type MessageKey struct {
 }
 
 // TakeMessageKey takes the key of a message out of the group: the second step.
-// The transition has no Received. Errors are those of Process.
+// The transition has no Received, and its Consumed has the key, so it is wiped
+// after the message was opened. If that fails the transition is dropped. Errors
+// are those of Process.
 func (g *Group) TakeMessageKey(sm *SealedMessage) (*MessageKey, *Transition, error) {
 	v, err := g.view(sm.m.Epoch)
 	if err != nil {
