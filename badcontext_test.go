@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/conclave-mls/conclave"
-	"github.com/conclave-mls/conclave/tests/enginetest"
 )
 
 // TestCancelledBefore makes every kind of call with a context that has ended: nothing is done.
