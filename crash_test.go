@@ -21,15 +21,15 @@ import (
 type fate int
 
 const (
-	fateKnown      fate = iota // as it was; sending it again is answered
-	fateNoAnswer               // as it was, and sending it again is not answered: what comes from the others has to settle it
-	fateNeverCame              // it did not arrive
-	fateRefused                // it did not arrive, and another member's commit ends its epoch
-	fateRefusedNow             // it did not arrive, and arriving now it is refused without a reason that settles anything
+	fateAccepted   fate = iota // it was accepted; sending it again is answered. Or there was none
+	fateNoAnswer               // it was accepted, and sending it again is not answered: what comes from the others has to settle it
+	fateNeverCame              // it has not arrived
+	fateRefused                // it has not arrived, and another member's commit ends its epoch
+	fateRefusedNow             // it has not arrived, and arriving now it is refused without a reason that settles anything
 )
 
 func (f fate) String() string {
-	return [...]string{"known", "no answer", "never came", "another won", "refused"}[f]
+	return [...]string{"accepted", "no answer", "never came", "another won", "refused"}[f]
 }
 
 // TestCrash cuts the power before every change of the disk while the scenario runs, opens the engine again on what is left, and lets everybody go on, for
@@ -55,15 +55,19 @@ func testCrash(t *testing.T, echo bool, percent int) {
 	for i, c := range cuts {
 		if c.flying == nil {
 			if i%stride == 0 {
-				checked[fateKnown]++
-				c.check(t, fateKnown)
+				checked[fateAccepted]++
+				c.check(t, fateAccepted)
 			}
 			continue
 		}
-		for f := fateKnown; f <= fateRefusedNow; f++ {
-			if f == fateRefusedNow && c.flying.join {
-				continue // a refused join is given up, see fateRefused
-			}
+		fates := []fate{fateAccepted, fateNoAnswer}
+		switch {
+		case c.flying.leaving && c.flying.join:
+			fates = []fate{fateNeverCame, fateRefused} // a join that is refused is given up
+		case c.flying.leaving:
+			fates = []fate{fateNeverCame, fateRefused, fateRefusedNow}
+		}
+		for _, f := range fates {
 			checked[f]++
 			c.check(t, f)
 		}
@@ -71,7 +75,7 @@ func testCrash(t *testing.T, echo bool, percent int) {
 			return
 		}
 	}
-	for f := fateKnown; f <= fateRefusedNow; f++ {
+	for f := fateAccepted; f <= fateRefusedNow; f++ {
 		if checked[f] < 5 {
 			t.Errorf("only %d cuts whose commit's fate is %q", checked[f], f)
 		}
@@ -90,6 +94,7 @@ func crashRun(t *testing.T, echo bool, percent int) []*cut {
 	}
 	c := &cutter{mem: vfs.NewCrashableMem(), percent: percent, rng: rand.New(rand.NewPCG(1, uint64(percent)))}
 	w := newCrashWorld(t, errorfs.Wrap(c.mem, c), ds, witness)
+	w.cutter = c
 	w.open()
 	c.watch(w)
 	w.scenario()
@@ -111,22 +116,18 @@ func (c *cut) check(t *testing.T, f fate) {
 			t.Fatalf("cut before %v of %s, step %q, commit under way %t, fate %q", c.op.Kind, c.op.Path, c.step, c.flying != nil, f)
 		}
 	}()
-	ds := c.ds
-	if c.flying != nil && f >= fateNeverCame {
-		ds = c.flying.before
-	}
 	fs := vfs.NewCrashableMem()
 	if ok, err := vfs.Clone(c.fs, fs, "state", "state"); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
-	w := newCrashWorld(t, fs, ds.Clone(nil), c.witness.Clone())
+	w := newCrashWorld(t, fs, c.ds.Clone(nil), c.witness.Clone())
 	w.step, w.ledger = c.step, c.ledger
 	w.open()
 	defer w.close()
 
 	happened := w.checkData()
 	var events []event
-	if c.flying != nil && f != fateKnown {
+	if f != fateAccepted && f != fateNeverCame {
 		events = w.settleWithout(c.flying, f)
 	}
 	for _, id := range people {
@@ -302,7 +303,9 @@ func (w *crashWorld) doubts(c *conclave.Client) []conclave.CommitInDoubt {
 func (w *crashWorld) checkEvents(events []event, answered map[delivery]bool, happened bool) {
 	w.t.Helper()
 	for _, e := range events {
-		if e.Err != nil && !conclave.IsIgnorable(e.Err) && !errors.Is(e.Err, conclave.CodeConversationAlreadyExists) && !errors.Is(e.Err, conclave.CodeOrphanWelcome) {
+		left := errors.Is(e.Err, conclave.CodeConversationNotFound) && !slices.Contains(w.ds.Members(e.Delivery.Conversation), e.client)
+		again := errors.Is(e.Err, conclave.CodeConversationAlreadyExists) || errors.Is(e.Err, conclave.CodeOrphanWelcome)
+		if e.Err != nil && !conclave.IsIgnorable(e.Err) && !left && !again {
 			w.t.Errorf("%s in %s (welcome %t, commit %t): %v", e.client, e.Delivery.Conversation, e.Delivery.Welcome, e.Delivery.Commit, e.Err)
 		}
 		text := e.Err == nil && e.Message.Outcome == conclave.OutcomeText
@@ -323,10 +326,25 @@ func (w *crashWorld) checkEvents(events []event, answered map[delivery]bool, hap
 	}
 }
 
+// commitPending commits what is pending, so that everybody can speak.
+func (w *crashWorld) commitPending(id conclave.ConversationID) {
+	w.t.Helper()
+	for _, member := range w.ds.Members(id) {
+		if d := w.devices[member]; d != nil {
+			if _, err := d.CommitPendingProposals(w.t.Context(), id); err != nil {
+				w.t.Errorf("%s commits what is pending in %s: %v", member, id, err)
+			}
+			w.settle()
+		}
+	}
+}
+
 // exchange lets every member of every conversation say something that all others read, and has the witness look at all that was ever handed out.
 func (w *crashWorld) exchange(handed [][]byte) {
 	w.t.Helper()
 	w.agree(red, blue)
+	w.commitPending(red)
+	w.commitPending(blue)
 	want := make(map[conclave.ClientID]int)
 	for _, id := range []conclave.ConversationID{red, blue} {
 		members := w.ds.Members(id)

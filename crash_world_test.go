@@ -26,6 +26,7 @@ type crashWorld struct {
 	devices map[conclave.ClientID]*enginetest.Device
 	witness *enginetest.Witness
 	settled chan struct{} // holds a value if a commit has been settled since it was looked at
+	cutter  *cutter       // nil: nobody cuts
 
 	mu       sync.Mutex
 	step     string
@@ -46,7 +47,7 @@ type flight struct {
 	from         conclave.ClientID
 	conversation conclave.ConversationID
 	join         bool
-	before       *enginetest.DeliveryService // as it was when the commit had not arrived
+	leaving      bool // it has not arrived yet
 }
 
 // ledger is what the application knows about its transactions.
@@ -105,10 +106,11 @@ func (w *crashWorld) device(id conclave.ClientID) *enginetest.Device {
 		w.t.Fatalf("open %s: %v", id, err)
 	}
 	d.Transport.Before = func(_ context.Context, b conclave.CommitBundle) enginetest.Fault {
-		before := w.ds.Clone(nil)
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.flying = &flight{from: id, conversation: b.Conversation, join: w.step == "join", before: before}
+		w.fly(flight{from: id, conversation: b.Conversation, join: w.step == "join", leaving: true})
+		if w.cutter != nil {
+			w.cutter.cut(errorfs.Op{Path: "the line"})
+		}
+		w.fly(flight{from: id, conversation: b.Conversation, join: w.step == "join"})
 		return enginetest.FaultNone
 	}
 	w.devices[id] = d
@@ -130,6 +132,12 @@ type silence struct{}
 
 func (silence) SendCommitBundle(context.Context, conclave.CommitBundle) (conclave.Verdict, error) {
 	return conclave.Verdict{}, errors.New("the line is dead")
+}
+
+func (w *crashWorld) fly(f flight) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.flying = &f
 }
 
 // landed tells that the call that sent what was flying has returned.
@@ -268,15 +276,19 @@ func (*cutter) String() string { return "cutter" }
 
 // MaybeError implements errorfs.Injector.
 func (c *cutter) MaybeError(op errorfs.Op) error {
-	if op.Kind.ReadOrWrite() != errorfs.OpIsWrite {
-		return nil
+	if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+		c.cut(op)
 	}
+	return nil
+}
+
+// cut cuts the power before an operation.
+func (c *cutter) cut(before errorfs.Op) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.world != nil {
-		c.cuts = append(c.cuts, c.take(op))
+		c.cuts = append(c.cuts, c.take(before))
 	}
-	return nil
 }
 
 func (c *cutter) take(op errorfs.Op) *cut {
