@@ -456,13 +456,14 @@ func (c *conversation) perform(st *stage, t *task) (messages.Reply, error) {
 	case settleCommit:
 		return stepDone{}, c.settleVerdict(st, r.hash, r.verdict)
 	}
+	if !needsSettled(t.request) {
+		return nil, fmt.Errorf("%w: %T is no request of a conversation", messages.ErrInvalidArgument, t.request)
+	}
 	if err := c.requireGroup(st); err != nil {
 		return nil, err
 	}
-	if needsSettled(t.request) {
-		if f := c.doubt(st); f != nil {
-			return nil, c.settleFirst(st, t, f)
-		}
+	if f := c.doubt(st); f != nil {
+		return nil, c.settleFirst(st, t, f)
 	}
 	switch r := t.request.(type) {
 	case messages.EncryptMessage:
@@ -471,10 +472,8 @@ func (c *conversation) perform(st *stage, t *task) (messages.Reply, error) {
 		return c.propose(st, t, r)
 	case messages.ClearPendingProposal:
 		return c.clearProposal(st, r)
-	case messages.AddMembers, messages.RemoveMembers, messages.UpdateKeyMaterial, messages.CommitPendingProposals, rotate:
-		return c.commitGroup(st, t)
 	}
-	return nil, fmt.Errorf("%w: %T is no request of a conversation", messages.ErrInvalidArgument, t.request)
+	return c.commitGroup(st, t)
 }
 
 // requireGroup fails where there is no group to work on.
