@@ -176,6 +176,15 @@ func (r *faultRun) run(mem *vfs.MemFS, ds *enginetest.DeliveryService, witness *
 	if ok, err := vfs.Clone(mem, r.fs, "state", "state", vfs.CloneSync); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
+	for _, dir := range []string{"", "state", crashDir, crashDir + "/records"} {
+		d, err := r.fs.OpenDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(d.Sync(), d.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	e, err := conclave.OpenOn(t.Context(), errorfs.Wrap(r.fs, r.fault), crashDir, crashOptions())
 	if err != nil {
 		t.Fatal(err)

@@ -206,7 +206,13 @@ func (c *conversation) settleVerdict(st *stage, hash [32]byte, v messages.Verdic
 		return nil // settled meanwhile
 	}
 	if v.Kind == messages.VerdictRefused {
+		if f.status == statusRefused {
+			return nil
+		}
 		err := c.refuse(st, f)
+		if err == nil {
+			c.sys.events.send(c.settledEvent(f, false)) // durable, whatever becomes of the stage
+		}
 		c.stopResend()
 		return err
 	}
