@@ -284,7 +284,16 @@ func (w *crashWorld) await() []event {
 func (w *crashWorld) doubts(c *conclave.Client) []conclave.CommitInDoubt {
 	w.t.Helper()
 	var all []conclave.CommitInDoubt
-	for _, id := range []conclave.ConversationID{red, blue} {
+	ids, err := c.Conversations(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, d := range c.InDoubt() { // one that is not there yet
+		if !slices.Contains(ids, d.Conversation) {
+			ids = append(ids, d.Conversation)
+		}
+	}
+	for _, id := range ids {
 		state, err := c.Conversation(id).State(w.t.Context())
 		if err != nil {
 			w.t.Fatal(err)
