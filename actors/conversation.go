@@ -3,6 +3,7 @@ package actors
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/store"
@@ -25,6 +26,7 @@ type conversation struct {
 	guard   namedGuard
 	batch   []*task // single calls that run at the next run letter
 	running bool    // that letter is on its way
+	current []*task // the batch that runs now
 
 	state   *state // committed; nil: not loaded
 	stage   *stage // of the transaction that holds the guard; nil: nobody does
@@ -69,18 +71,21 @@ func (c *conversation) broken(l letter, err error) {
 		c.leave(l.tx)
 	case abort:
 		c.leave(l.tx)
+	case sendResult:
+		c.endSend(l.sending, nil, err)
 	}
-	for _, t := range c.batch {
+	// Those that were answered before the panic are not answered again.
+	for _, t := range c.current {
 		t.answer(nil, err)
 	}
-	c.batch = nil
+	c.current = nil
 	if c.stage != nil {
 		// What was staged rests on what is gone. Its transaction cannot finish.
 		c.stage.err = err
 	} else if tx != nil {
 		tx.actor.send(doom{err})
 	}
-	_ = safely(c.sys.log, "conversation", func() error { c.serve(); return nil })
+	c.kick()
 }
 
 func (c *conversation) handle(l letter) {
@@ -201,6 +206,14 @@ func (c *conversation) runBatch() {
 		c.serve()
 		return
 	}
+	// After a panic they are still there to be answered.
+	c.current = slices.Clone(batch)
+	c.stageBatch(batch)
+	c.current = nil
+}
+
+// stageBatch is the path of single calls: stage each, apply once, swap, answer.
+func (c *conversation) stageBatch(batch []*task) {
 	replies := make([]result, len(batch))
 	st := &stage{state: c.state}
 	done := 0
@@ -212,6 +225,9 @@ func (c *conversation) runBatch() {
 				break
 			}
 			done = i + 1
+			if t.answered.Load() {
+				continue // by a panic elsewhere
+			}
 			if err := t.ctx.Err(); err != nil {
 				replies[i].err = err
 				continue
@@ -223,20 +239,32 @@ func (c *conversation) runBatch() {
 		}
 		return nil
 	})
-	if err == nil {
-		err = c.commit(st)
+	if err != nil {
+		// A panic costs the call it came from its answer; those before it are staged
+		// again, from what is stored.
+		batch[done-1].answer(nil, err)
+		c.state = nil
+		for _, t := range slices.Delete(batch, done-1, done) {
+			c.requeue(t)
+		}
+		c.serve()
+		return
+	}
+	if err = c.commit(st); err != nil {
+		c.state = nil
 	}
 	for i, t := range batch[:done] {
+		r := replies[i]
 		switch {
-		case errors.Is(replies[i].err, errAnswerLater) && err == nil:
-		case err != nil && replies[i].err == nil, errors.Is(replies[i].err, errAnswerLater):
+		case errors.Is(r.err, errAnswerLater):
+			if err != nil {
+				t.answer(nil, err)
+			}
+		case r.err == nil && err != nil:
 			t.answer(nil, err)
 		default:
-			t.answer(replies[i].reply, replies[i].err)
+			t.answer(r.reply, r.err)
 		}
-	}
-	if err != nil {
-		c.state = nil
 	}
 	for _, t := range batch[done:] {
 		c.requeue(t)
@@ -292,6 +320,7 @@ func (c *conversation) swap(st *stage) {
 	for _, f := range after {
 		f()
 	}
+	c.endResend()
 }
 
 // step runs a step of the transaction that holds the guard.
@@ -300,6 +329,9 @@ func (c *conversation) step(t *task) {
 		t.answer(nil, err)
 		return
 	}
+	if t.answered.Load() {
+		return // by a panic elsewhere
+	}
 	if c.stage.err != nil {
 		t.answer(nil, c.stage.err)
 		return
@@ -307,8 +339,16 @@ func (c *conversation) step(t *task) {
 	if c.stage.state == nil || c.stage.clean() {
 		c.stage.state = c.state
 	}
-	reply, err := c.perform(c.stage, t)
-	if err == nil || !errors.Is(err, errAnswerLater) {
+	var reply messages.Reply
+	err := safely(c.sys.log, "step", func() (err error) {
+		reply, err = c.perform(c.stage, t)
+		return err
+	})
+	if errors.Is(err, messages.ErrInternal) {
+		// What is staged may be half of a step: the transaction cannot finish.
+		c.state, c.stage.err = nil, err
+	}
+	if !errors.Is(err, errAnswerLater) {
 		t.answer(reply, err)
 	}
 }
@@ -403,6 +443,15 @@ func (c *conversation) abort(tx *transaction) {
 	c.drop(func(w claim) bool { return w.tx == tx }, messages.ErrInvalidTransaction)
 	if s := c.sending; s != nil && s.tx == tx {
 		c.giveUp(s)
+	}
+	if r := c.resend; r != nil {
+		r.waiters = slices.DeleteFunc(r.waiters, func(t *task) bool {
+			if t.tx != tx {
+				return false
+			}
+			t.answer(nil, messages.ErrInvalidTransaction)
+			return true
+		})
 	}
 	if st := c.stage; st != nil && st.tx == tx {
 		st.changes.Wipe()
