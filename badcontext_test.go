@@ -58,12 +58,14 @@ func TestCancelledBefore(t *testing.T) {
 			return err
 		},
 		"PutPSK": func() error { return alice.PutPSK(ctx, []byte("id"), conclave.Secret{1}) },
-		"Finish": func() error { _, err := tx.Finish(ctx); return err },
 	} {
 		wantCodeOf(t, name, call(), conclave.CodeCanceled)
 	}
-	if _, err := tx.Abort(ctx); err != nil && !errors.Is(err, conclave.CodeInvalidTransaction) {
-		t.Errorf("abort: %v", err)
+	if _, err := tx.Finish(ctx); !errors.Is(err, conclave.CodeTransactionFailed) || !errors.Is(err, context.Canceled) {
+		t.Errorf("finish: %v", err)
+	}
+	if _, err := tx.Abort(ctx); !errors.Is(err, conclave.CodeInvalidTransaction) {
+		t.Errorf("a transaction whose finish was cancelled is still open: %v", err)
 	}
 	if after := w.dump(); !maps.Equal(before, after) {
 		t.Errorf("cancelled calls have changed records: %s", differences(before, after))
@@ -133,7 +135,7 @@ func TestCancelledFinish(t *testing.T) {
 		cancel()
 		return err
 	})
-	if !errors.Is(err, conclave.CodeCanceled) && !errors.Is(err, context.Canceled) {
+	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 	if after := w.dump(); !maps.Equal(before, after) {
@@ -175,7 +177,7 @@ func TestCancelledAnywhere(t *testing.T) {
 		if happened != (err == nil) {
 			t.Errorf("round %d: answered %v, and has happened: %t", i, err, happened)
 		}
-		if err != nil && !errors.Is(err, conclave.CodeCanceled) && !errors.Is(err, context.DeadlineExceeded) {
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("round %d: %v", i, err)
 		}
 		if happened {
