@@ -16,6 +16,7 @@ type resend struct {
 	f       *inflight
 	pause   time.Duration
 	timer   *time.Timer // nil: a call is under way
+	call    int         // counts them; a transport that overstays its time is not waited for
 	cancel  context.CancelFunc
 	waiters []*task // steps that were asked for while it is in doubt
 }
@@ -26,6 +27,7 @@ type resendDue struct{ resend *resend }
 // resendResult is what came of one resend.
 type resendResult struct {
 	resend  *resend
+	call    int
 	verdict messages.Verdict // zero: nothing new
 }
 
@@ -131,12 +133,16 @@ func (c *conversation) resendNow(l resendDue) {
 	r.timer = nil
 	var ctx context.Context
 	ctx, r.cancel = context.WithTimeout(c.sys.background, c.sys.options.SendTimeout)
-	cancel := r.cancel
+	r.call++
+	cancel, call := r.cancel, r.call
+	expired := context.AfterFunc(ctx, func() { c.entry.actor.send(resendResult{resend: r, call: call}) })
 	c.sys.goroutines.Add(1)
 	go func() {
 		defer c.sys.goroutines.Done()
 		defer cancel()
-		c.entry.actor.send(resendResult{r, c.ask(ctx, transport, r.f)})
+		verdict := c.ask(ctx, transport, r.f)
+		expired()
+		c.entry.actor.send(resendResult{r, call, verdict})
 	}()
 }
 
@@ -166,13 +172,13 @@ func (c *conversation) ask(ctx context.Context, transport messages.Transport, f 
 // resent takes what came of a resend.
 func (c *conversation) resent(l resendResult) {
 	r := l.resend
-	if l.verdict.Kind != 0 && c.resend != r {
-		c.settleLater(r.f.hash, l.verdict)
+	if c.resend != r || l.call != r.call {
+		if l.verdict.Kind != 0 { // late, but it says something
+			c.settleLater(r.f.hash, l.verdict)
+		}
 		return
 	}
-	if r != c.resend {
-		return
-	}
+	r.call++
 	waiters := r.waiters
 	r.waiters = nil
 	if l.verdict.Kind == 0 {

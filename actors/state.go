@@ -73,7 +73,10 @@ type stage struct {
 	// handed are the own generations whose messages the application has.
 	handed map[uint64]generations
 	final  []messages.FinalConversation
-	err    error // what was staged is lost; the transaction cannot finish
+	// answering is the send whose verdict is being carried out: its operation tells of
+	// it, and no event.
+	answering *sending
+	err       error // what was staged is lost; the transaction cannot finish
 }
 
 // clean tells whether nothing is staged.
