@@ -119,6 +119,9 @@ func (r ProposeAdd) Size() int { return overhead + len(r.KeyPackage) }
 func (ProposeRemove) Size() int { return overhead }
 
 // Size implements [Request].
+func (r ProposePSK) Size() int { return overhead + len(r.ID) }
+
+// Size implements [Request].
 func (ProposeUpdate) Size() int { return overhead }
 
 // Size implements [Request].
@@ -173,6 +176,7 @@ func (SetCredential) request()          {}
 func (CommitPendingProposals) request() {}
 func (ProposeAdd) request()             {}
 func (ProposeRemove) request()          {}
+func (ProposePSK) request()             {}
 func (ProposeUpdate) request()          {}
 func (ClearPendingProposal) request()   {}
 func (DropInDoubt) request()            {}
