@@ -257,19 +257,19 @@ func testSecretTreeOracle(t *testing.T, s *primitive.Suite, seed uint64) {
 			b.Wipe()
 		}
 		tree = st.next
-		checkForgotten(t, s, o, records, c)
+		checkForgotten(t, o, records, leaf, kind, c)
 	}
 	if taken < 50 || refused < 50 {
 		t.Fatalf("%d taken, %d refused: the test does not test", taken, refused)
 	}
 }
 
-// checkForgotten verifies that no record holds the key of a used generation,
-// or one that left the window by more than a chunk's span.
-func checkForgotten(t *testing.T, s *primitive.Suite, o *oracle, records recordStore, c ReceiveConfig) {
+// checkForgotten verifies that no record of a ratchet holds the key of a used
+// generation, or one that left the window by more than a chunk's span.
+func checkForgotten(t *testing.T, o *oracle, records recordStore, leaf LeafIndex, kind ratchetKind, c ReceiveConfig) {
 	t.Helper()
 	for key, b := range records {
-		if key.record == secretRecordCover {
+		if key.record == secretRecordCover || key.leaf != leaf || key.kind != kind {
 			continue
 		}
 		ks := o.keys[key.kind][key.leaf]

@@ -9,7 +9,7 @@ import "github.com/conclave-mls/conclave/internal/primitive"
 // confirmedTranscriptHash extends the interim hash of the epoch before by a
 // commit, up to and including its signature.
 func confirmedTranscriptHash(s *primitive.Suite, interim []byte, ac *AuthenticatedContent) []byte {
-	b := make([]byte, 0, 512)
+	b := make([]byte, 0, len(interim)+len(ac.Auth.Signature)+ac.Content.sizeHint())
 	b = append(b, interim...)
 	b = appendUint16(b, uint16(ac.WireFormat))
 	b = ac.Content.append(b)

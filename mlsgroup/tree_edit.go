@@ -106,15 +106,15 @@ func (e *treeEdit) blankLeaf() (LeafIndex, error) {
 
 // place puts a leaf at a blank place. It has no part in what is above it yet.
 func (e *treeEdit) place(i LeafIndex, leaf *LeafNode) {
-	// Give the nodes on the way down entries, from an empty subtree on.
+	// From an empty subtree on, the nodes on the way down have no entries yet.
 	for x := e.leafCount.root(); !x.isLeaf(); x, _ = x.towards(i) {
+		e.own(x)
 		if e.node(x.left()) == nil {
 			e.own(x.left())
 			e.own(x.right())
 		}
 	}
-	e.touch(i)
-	e.node(i.Node()).leaf = leaf
+	e.own(i.Node()).leaf = leaf
 	e.members++
 }
 

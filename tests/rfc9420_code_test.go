@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,7 +16,7 @@ import (
 func checkConstants(t *testing.T) map[string]string {
 	t.Helper()
 	constants := map[string]string{}
-	for _, d := range parseGo(t, filepath.Join("..", "mlsgroup", "check.go")).Decls {
+	for _, d := range parseGoFile(t, filepath.Join("..", "mlsgroup", "check.go")).Decls {
 		decl, ok := d.(*ast.GenDecl)
 		if !ok || decl.Tok != token.CONST {
 			continue
@@ -43,8 +44,8 @@ func checkConstants(t *testing.T) map[string]string {
 	return constants
 }
 
-// parseGo parses one file.
-func parseGo(t *testing.T, name string) *ast.File {
+// parseGoFile parses one file.
+func parseGoFile(t *testing.T, name string) *ast.File {
 	t.Helper()
 	f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments|parser.SkipObjectResolution)
 	if err != nil {
@@ -61,4 +62,26 @@ func stringLiteral(x ast.Expr) (string, bool) {
 	}
 	s, err := strconv.Unquote(lit.Value)
 	return s, err == nil
+}
+
+// goFilesBelow lists the Go files below dir, tests or others, in lexical order.
+func goFilesBelow(t *testing.T, dir string, tests bool) []string {
+	t.Helper()
+	var names []string
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == ".git" || d.Name() == "testdata") {
+			return filepath.SkipDir
+		}
+		if !d.IsDir() && strings.HasSuffix(path, ".go") && strings.HasSuffix(path, "_test.go") == tests {
+			names = append(names, path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
 }

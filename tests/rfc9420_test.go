@@ -8,8 +8,8 @@ import (
 )
 
 // This file holds docs/rfc9420.md against the code: rfc9420_test.go reads the
-// page and its constants, rfc9420_code_test.go the places and the tests that
-// it names.
+// page and its constants, rfc9420_places_test.go and rfc9420_cases_test.go the
+// functions and the tests that it names.
 
 // requirement is a row of docs/rfc9420.md.
 type requirement struct {

@@ -1,0 +1,135 @@
+package mlsgroup
+
+import (
+	"crypto/subtle"
+
+	"github.com/conclave-mls/conclave/internal/primitive"
+	"github.com/conclave-mls/conclave/internal/secret"
+)
+
+// Private messages (RFC 9420 section 6.3). One is opened in three pure calls:
+// openSenderData says which key, secretTree.take gives it, openPrivateMessage
+// does the rest and may run anywhere, beside others of its kind.
+
+// appendContentAAD appends PrivateContentAAD: the message's readable fields.
+func (m *PrivateMessage) appendContentAAD(b []byte) []byte {
+	return appendOpaque(m.appendSenderDataAAD(b), m.AuthenticatedData)
+}
+
+// guarded returns the nonce with the reuse guard mixed in, in new memory, since
+// the key may be needed again if the step is dropped.
+func (k *messageKey) guarded(guard [4]byte) secret.Bytes {
+	nonce := k.nonce.Clone()
+	subtle.XORBytes(nonce, nonce, guard[:])
+	return nonce
+}
+
+// checkMessageSize bounds a message that is to be sent by what receivers read.
+// It is far below what the AEADs allow for one key (RFC 9420 section 6.3.1),
+// and every key encrypts one message.
+func checkMessageSize(lengths ...int) error {
+	n := 1 << 10 // room for headers, sender data and tag
+	for _, l := range lengths {
+		n += l
+		if l > maxMessageLen || n > maxMessageLen {
+			return CheckMessageSize.Errorf("more than %d bytes", maxMessageLen)
+		}
+	}
+	return nil
+}
+
+// sealPrivateMessage encrypts content that a member has signed. padTo makes the
+// ciphertext, tag included, a multiple of so many bytes; 0 and 1 pad nothing.
+// The guard is four fresh random bytes. The caller owns the key and makes sure,
+// before the message leaves, that no later state can use its generation again.
+func sealPrivateMessage(s *primitive.Suite, ac *AuthenticatedContent, key messageKey, guard [4]byte, senderDataSecret secret.Bytes, padTo int) (*PrivateMessage, error) {
+	c := &ac.Content
+	if c.Sender.Type != SenderTypeMember {
+		return nil, CheckSenderLeaf.Errorf("private message from sender type %d", c.Sender.Type)
+	}
+	if err := checkMessageSize(len(c.Application), len(c.AuthenticatedData), len(c.GroupID), padTo); err != nil {
+		return nil, err
+	}
+	m := &PrivateMessage{
+		GroupID:           c.GroupID,
+		Epoch:             c.Epoch,
+		ContentType:       c.ContentType,
+		AuthenticatedData: c.AuthenticatedData,
+	}
+	// The room for padding and tag lets the plaintext be encrypted in place.
+	b := make([]byte, 0, c.sizeHint()+len(ac.Auth.Signature)+len(ac.Auth.ConfirmationTag)+16+s.TagSize()+max(padTo, 0))
+	b = ac.Auth.append(c.appendBody(b), c.ContentType)
+	if padTo > 1 {
+		if over := (len(b) + s.TagSize()) % padTo; over != 0 {
+			b = append(b, make([]byte, padTo-over)...)
+		}
+	}
+	if err := checkMessageSize(len(b), len(c.AuthenticatedData), len(c.GroupID)); err != nil {
+		return nil, err
+	}
+	nonce := key.guarded(guard)
+	defer nonce.Wipe()
+	var err error
+	if m.Ciphertext, err = s.SealAEAD(b[:0], key.key, nonce, m.contentAAD(), b); err != nil {
+		return nil, err
+	}
+	d := senderData{leaf: c.Sender.LeafIndex, generation: key.generation, reuseGuard: guard}
+	if err := sealSenderData(s, senderDataSecret, m, d); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *PrivateMessage) contentAAD() []byte {
+	return m.appendContentAAD(make([]byte, 0, len(m.GroupID)+len(m.AuthenticatedData)+24))
+}
+
+// decryptPrivateMessage opens the ciphertext and reads its content, whose
+// signature is not verified yet. Errors: primitive.ErrOpen, ErrDecode,
+// CheckPadding. The content shares memory with m's readable fields.
+func decryptPrivateMessage(s *primitive.Suite, m *PrivateMessage, d senderData, key messageKey) (*AuthenticatedContent, error) {
+	nonce := key.guarded(d.reuseGuard)
+	defer nonce.Wipe()
+	plain, err := s.OpenAEAD(nil, key.key, nonce, m.contentAAD(), m.Ciphertext)
+	if err != nil {
+		return nil, err
+	}
+	ac := &AuthenticatedContent{
+		WireFormat: WireFormatPrivateMessage,
+		Content: FramedContent{
+			GroupID:           m.GroupID,
+			Epoch:             m.Epoch,
+			Sender:            Sender{Type: SenderTypeMember, LeafIndex: d.leaf},
+			AuthenticatedData: m.AuthenticatedData,
+			ContentType:       m.ContentType,
+		},
+	}
+	r := reader{b: plain}
+	ac.Content.readBody(&r)
+	ac.Auth.read(&r, m.ContentType)
+	if r.err != nil {
+		return nil, r.err
+	}
+	var set byte
+	for _, b := range r.b {
+		set |= b
+	}
+	if set != 0 {
+		return nil, CheckPadding.Errorf("%d bytes, not all zero", len(r.b))
+	}
+	return ac, nil
+}
+
+// openPrivateMessage is the last of the three calls: it decrypts the message
+// and verifies its signature with the key of the leaf that the sender data
+// names, in the epoch of the message.
+func openPrivateMessage(s *primitive.Suite, m *PrivateMessage, d senderData, key messageKey, signatureKey, groupContext []byte) (*AuthenticatedContent, error) {
+	ac, err := decryptPrivateMessage(s, m, d, key)
+	if err != nil {
+		return nil, err
+	}
+	if err := ac.verify(s, signatureKey, groupContext); err != nil {
+		return nil, err
+	}
+	return ac, nil
+}

@@ -1,0 +1,55 @@
+package mlsgroup
+
+import (
+	"github.com/conclave-mls/conclave/internal/primitive"
+	"github.com/conclave-mls/conclave/internal/secret"
+)
+
+// Public messages (RFC 9420 section 6.2).
+
+// membershipMAC returns what the membership tag is taken over after the TBS:
+// AuthenticatedContentTBM is both in a row.
+func (ac *AuthenticatedContent) membershipMAC() []byte {
+	b := make([]byte, 0, len(ac.Auth.Signature)+len(ac.Auth.ConfirmationTag)+8)
+	return ac.Auth.append(b, ac.Content.ContentType)
+}
+
+// sealPublicMessage makes the message that carries signed content. The
+// membership key may be nil when the sender is no member.
+func sealPublicMessage(s *primitive.Suite, ac *AuthenticatedContent, membershipKey secret.Bytes, groupContext []byte) (*PublicMessage, error) {
+	if ac.Content.ContentType == ContentTypeApplication {
+		return nil, CheckApplicationPrivate.Errorf("application data in a public message")
+	}
+	if err := ac.Content.checkSender(); err != nil {
+		return nil, err
+	}
+	m := &PublicMessage{Content: ac.Content, Auth: ac.Auth}
+	if ac.Content.Sender.Type == SenderTypeMember {
+		_, tbs := ac.signed(groupContext)
+		m.MembershipTag = s.MAC(nil, membershipKey, tbs, ac.membershipMAC())
+	}
+	return m, nil
+}
+
+// openPublicMessage checks everything about a public message that needs no more
+// than keys: what its sender may send, the membership tag and the signature.
+// The signature key is that of the leaf, external sender, path or key package
+// that the sender's type selects.
+func openPublicMessage(s *primitive.Suite, m *PublicMessage, membershipKey secret.Bytes, signatureKey, groupContext []byte) (*AuthenticatedContent, error) {
+	if m.Content.ContentType == ContentTypeApplication {
+		return nil, CheckApplicationPrivate.Errorf("application data in a public message")
+	}
+	if err := m.Content.checkSender(); err != nil {
+		return nil, err
+	}
+	ac := &AuthenticatedContent{WireFormat: WireFormatPublicMessage, Content: m.Content, Auth: m.Auth}
+	signContent, tbs := ac.signed(groupContext)
+	if m.Content.Sender.Type == SenderTypeMember &&
+		!s.VerifyMAC(membershipKey, m.MembershipTag, tbs, ac.membershipMAC()) {
+		return nil, CheckMembershipTag.Errorf("sent by leaf %d", m.Content.Sender.LeafIndex)
+	}
+	if err := ac.verifySigned(s, signatureKey, signContent); err != nil {
+		return nil, err
+	}
+	return ac, nil
+}

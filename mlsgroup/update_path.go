@@ -1,0 +1,387 @@
+package mlsgroup
+
+import (
+	"bytes"
+	"io"
+
+	"github.com/conclave-mls/conclave/internal/primitive"
+	"github.com/conclave-mls/conclave/internal/secret"
+)
+
+// pathOptions is what createPath needs beside the tree.
+type pathOptions struct {
+	Sender LeafIndex
+	// Exclude are the leaves that the same commit adds, ascending.
+	Exclude []LeafIndex
+	// Leaf builds and signs the sender's new leaf. Its source is commit.
+	Leaf func(encryptionKey, parentHash []byte) (*LeafNode, error)
+	// Context returns the encoded provisional GroupContext (RFC 9420 section
+	// 12.4.1) for the new tree hash.
+	Context func(treeHash []byte) ([]byte, error)
+	Rand    io.Reader
+	Do      func(n int, f func(int)) // nil: in sequence
+}
+
+// createdPath is the outcome of createPath.
+type createdPath struct {
+	Tree         *RatchetTree
+	Path         *UpdatePath
+	CommitSecret secret.Bytes
+	Keys         pathKeys // the sender's, all of them
+	secrets      []pathSecret
+}
+
+type pathSecret struct {
+	node   NodeIndex
+	secret secret.Bytes
+}
+
+// secretFor returns the path secret that the Welcome of the member at leaf i
+// tells (RFC 9420 section 12.4.3.1), nil if there is none. It is the path's own
+// and wiped with it.
+func (c *createdPath) secretFor(sender, i LeafIndex) secret.Bytes {
+	x := commonAncestor(sender, i)
+	for _, p := range c.secrets {
+		if p.node == x {
+			return p.secret
+		}
+	}
+	return nil
+}
+
+// wipe overwrites the path secrets. The commit secret and the keys stay.
+func (c *createdPath) wipe() {
+	for _, p := range c.secrets {
+		p.secret.Wipe()
+	}
+}
+
+// createPath replaces the sender's leaf and filtered direct path in a tree that
+// has the commit's proposals applied, and encrypts the path secrets to the
+// group (RFC 9420 section 7.5). The sender's leaf may be blank, in an external
+// commit. It ends the edit.
+//
+// All random bytes are drawn first, in this order: leaf key, first path secret,
+// then the seed of each ciphertext in the order of the UpdatePath.
+func (e *treeEdit) createPath(o pathOptions) (*createdPath, error) {
+	s, do := e.s, o.Do
+	if do == nil {
+		do = func(n int, f func(int)) {
+			for i := range n {
+				f(i)
+			}
+		}
+	}
+	if e.leaf(o.Sender) == nil {
+		e.place(o.Sender, nil)
+	}
+	steps := filteredDirectPath(e, o.Sender)
+	to := make([][]NodeIndex, len(steps))
+	sealed := 0
+	for i, step := range steps {
+		to[i] = resolution(e, nil, step.copath, o.Exclude)
+		sealed += len(to[i])
+	}
+	nh, seedSize := s.HashSize(), s.SeedSize()
+	random := make(secret.Bytes, 2*nh+sealed*seedSize)
+	defer random.Wipe()
+	if _, err := io.ReadFull(o.Rand, random); err != nil {
+		return nil, err
+	}
+	leafSecret, first, seeds := random[:nh], random[nh:2*nh].Clone(), random[2*nh:]
+
+	c := &createdPath{Path: &UpdatePath{Nodes: make([]UpdatePathNode, len(steps))}}
+	ok := false
+	defer func() {
+		if !ok {
+			c.wipe()
+			c.CommitSecret.Wipe()
+		}
+	}()
+	keys := make([]derivedKey, len(steps)+1)
+	var err error
+	if c.secrets, c.CommitSecret, err = pathSecrets(s, steps, first); err != nil {
+		return nil, err
+	}
+	do(len(keys), func(i int) {
+		if i == len(steps) {
+			keys[i].private, keys[i].public, keys[i].err = s.DeriveKeyPair(leafSecret)
+		} else {
+			keys[i] = deriveNodeKey(s, c.secrets[i].secret)
+		}
+	})
+	for i, k := range keys {
+		if k.err != nil {
+			return nil, k.err
+		}
+		x := o.Sender.Node()
+		if i < len(steps) {
+			x = steps[i].node
+			c.Path.Nodes[i].EncryptionKey = k.public
+		}
+		c.Keys = c.Keys.with(x, k.private)
+	}
+
+	parentHash := e.setPath(o.Sender, steps, c.Path.Nodes, do)
+	if c.Path.LeafNode, err = o.Leaf(keys[len(steps)].public, parentHash); err != nil {
+		return nil, err
+	}
+	e.node(o.Sender.Node()).leaf = c.Path.LeafNode
+	c.Tree = e.finish(do)
+
+	context, err := o.Context(c.Tree.rootHash())
+	if err != nil {
+		return nil, err
+	}
+	type job struct {
+		at, of int // ciphertext of node
+		err    error
+	}
+	jobs := make([]job, 0, sealed)
+	for i := range steps {
+		c.Path.Nodes[i].EncryptedPathSecret = make([]HPKECiphertext, len(to[i]))
+		for j := range to[i] {
+			jobs = append(jobs, job{at: j, of: i})
+		}
+	}
+	do(len(jobs), func(n int) {
+		j := &jobs[n]
+		seed := seeds[n*seedSize:][:seedSize]
+		key := c.Tree.node(to[j.of][j.at]).encryptionKey()
+		c.Path.Nodes[j.of].EncryptedPathSecret[j.at], j.err =
+			encryptWithLabel(s, key, labelUpdatePathNode, context, c.secrets[j.of].secret, seed)
+	})
+	for i := range jobs {
+		if jobs[i].err != nil {
+			return nil, jobs[i].err
+		}
+	}
+	ok = true
+	return c, nil
+}
+
+type derivedKey struct {
+	private secret.Bytes
+	public  []byte
+	err     error
+}
+
+// deriveNodeKey derives the key pair of a node from its path secret (RFC 9420
+// section 7.4).
+func deriveNodeKey(s *primitive.Suite, path secret.Bytes) (k derivedKey) {
+	node, err := deriveSecret(s, path, "node")
+	if err != nil {
+		return derivedKey{err: err}
+	}
+	defer node.Wipe()
+	k.private, k.public, k.err = s.DeriveKeyPair(node)
+	return k
+}
+
+// pathSecrets derives the path secrets of steps from the first one, which it
+// takes over, and the commit secret after the last (RFC 9420 sections 7.4 and
+// 12.4.1). Without steps the first is the commit secret.
+func pathSecrets(s *primitive.Suite, steps []pathStep, first secret.Bytes) (secrets []pathSecret, commit secret.Bytes, err error) {
+	next := first
+	for _, step := range steps {
+		secrets = append(secrets, pathSecret{step.node, next})
+		if next, err = deriveSecret(s, next, "path"); err != nil {
+			return secrets, nil, err
+		}
+	}
+	return secrets, next, nil
+}
+
+// setPath blanks the direct path of a leaf and sets its filtered direct path to
+// the given keys, with parent hashes computed from the root down. It returns
+// the parent hash of the leaf, empty where the path is (RFC 9420 sections 7.5
+// and 7.9).
+func (e *treeEdit) setPath(sender LeafIndex, steps []pathStep, nodes []UpdatePathNode, do func(n int, f func(int))) []byte {
+	e.blankPath(sender)
+	h := treeHasher{s: e.s, t: e}
+	parentHash := []byte{}
+	for i := len(steps) - 1; i >= 0; i-- {
+		key := nodes[i].EncryptionKey
+		e.setParent(steps[i].node, &ParentNode{EncryptionKey: key, ParentHash: parentHash})
+		if e.node(steps[i].copath).hash == nil {
+			hashNodes(e.s, e, steps[i].copath, do)
+		}
+		// The path's nodes have no unmerged leaves, so the sibling's tree hash
+		// is its original one.
+		parentHash = parentHashOf(e.s, key, parentHash, h.hash(steps[i].copath))
+	}
+	return parentHash
+}
+
+// mergePath applies another member's UpdatePath to a tree that has the commit's
+// proposals applied (RFC 9420 sections 7.5 and 12.4.2). The sender's leaf may be
+// blank, in an external commit. The new leaf is the caller's to validate, its
+// own keys' uniqueness apart. It ends the edit.
+func (e *treeEdit) mergePath(sender LeafIndex, path *UpdatePath, do func(n int, f func(int))) (*RatchetTree, error) {
+	if LeafCount(sender) >= e.leafCount {
+		return nil, CheckSenderLeaf.Errorf("leaf %d in a tree of %d", sender, e.leafCount)
+	}
+	if old := e.leaf(sender); old == nil {
+		e.place(sender, nil)
+	} else if bytes.Equal(old.EncryptionKey, path.LeafNode.EncryptionKey) {
+		return nil, CheckPathLeafKey.Errorf("leaf %d keeps its encryption key", sender)
+	}
+	if path.LeafNode.Source != LeafNodeSourceCommit {
+		return nil, CheckLeafSourceCommit.Errorf("leaf node source %d in a path", path.LeafNode.Source)
+	}
+	steps := filteredDirectPath(e, sender)
+	if len(steps) != len(path.Nodes) {
+		return nil, CheckPathLength.Errorf("%d nodes for a path of %d", len(path.Nodes), len(steps))
+	}
+	if err := e.checkPathKeys(path); err != nil {
+		return nil, err
+	}
+	parentHash := e.setPath(sender, steps, path.Nodes, do)
+	if !bytes.Equal(parentHash, path.LeafNode.ParentHash) {
+		return nil, CheckPathParentHash.Errorf("leaf %d has another parent hash than its path", sender)
+	}
+	e.node(sender.Node()).leaf = path.LeafNode
+	return e.finish(do), nil
+}
+
+// checkPathKeys checks that the public keys of a path are keys, and in no node
+// of the tree, the nodes that the path is about to replace included, nor twice
+// in the path.
+func (e *treeEdit) checkPathKeys(path *UpdatePath) error {
+	keys := make([][]byte, 0, len(path.Nodes)+1)
+	keys = append(keys, path.LeafNode.EncryptionKey)
+	for i := range path.Nodes {
+		keys = append(keys, path.Nodes[i].EncryptionKey)
+	}
+	for i, key := range keys {
+		if err := e.s.CheckPublicKey(key); err != nil {
+			return CheckEncryptionKey.Errorf("key %d of a path: %v", i, err)
+		}
+		for _, other := range keys[:i] {
+			if bytes.Equal(key, other) {
+				return CheckPathKeysUnique.Errorf("key %d of a path is in it twice", i)
+			}
+		}
+	}
+	set := newKeySet(keys...)
+	for x, n := range (vec[treeNode]{e.nodes.chunks}).all() {
+		if key := n.encryptionKey(); key != nil && set.has(key) {
+			return CheckPathKeysUnique.Errorf("node %d has a key of the path", x)
+		}
+	}
+	return nil
+}
+
+// decryptPath learns the commit secret and the new private keys from an
+// UpdatePath that was merged into t (RFC 9420 section 7.5). keys are the
+// member's own after the commit's proposals; exclude the leaves that the same
+// commit added, ascending; context the encoded provisional GroupContext. The
+// caller wipes the commit secret.
+func (t *RatchetTree) decryptPath(s *primitive.Suite, own LeafIndex, keys pathKeys, sender LeafIndex,
+	path *UpdatePath, exclude []LeafIndex, context []byte) (secret.Bytes, pathKeys, error) {
+	steps := t.filteredDirectPath(sender)
+	if len(steps) != len(path.Nodes) {
+		return nil, pathKeys{}, CheckPathLength.Errorf("%d nodes for a path of %d", len(path.Nodes), len(steps))
+	}
+	var (
+		at     = -1
+		cipher HPKECiphertext
+		reader NodeIndex
+		to     []NodeIndex
+	)
+	for i, step := range steps {
+		to = resolution(t, to[:0], step.copath, exclude)
+		if len(to) != len(path.Nodes[i].EncryptedPathSecret) {
+			return nil, pathKeys{}, CheckPathCiphertexts.Errorf("%d ciphertexts for %d nodes", len(path.Nodes[i].EncryptedPathSecret), len(to))
+		}
+		if at >= 0 || !step.copath.contains(own) {
+			continue
+		}
+		for j, x := range to {
+			if keys.get(x) != nil {
+				at, reader, cipher = i, x, path.Nodes[i].EncryptedPathSecret[j]
+				break
+			}
+		}
+	}
+	if at < 0 {
+		return nil, pathKeys{}, CheckPathCiphertexts.Errorf("no ciphertext of the path is for leaf %d", own)
+	}
+	first, err := decryptPathSecret(s, keys.get(reader), t.node(reader).encryptionKey(), context, cipher)
+	if err != nil {
+		return nil, pathKeys{}, CheckPathCiphertexts.Errorf("ciphertext of node %d: %v", steps[at].node, err)
+	}
+	if len(first) != s.HashSize() {
+		first.Wipe()
+		return nil, pathKeys{}, CheckPathCiphertexts.Errorf("path secret of %d bytes", len(first))
+	}
+	return t.derivePath(s, keys.prune(t), steps[at:], first, CheckPathPublicKeys)
+}
+
+func decryptPathSecret(s *primitive.Suite, private secret.Bytes, public, context []byte, c HPKECiphertext) (secret.Bytes, error) {
+	return s.OpenWithPublicKey(private, public, c.KEMOutput, labeled(labelUpdatePathNode, context), nil, c.Ciphertext)
+}
+
+// derivePath derives the keys of steps from the path secret of the first, which
+// it takes over, holds them against the tree, and adds them to keys. It returns
+// the commit secret.
+func (t *RatchetTree) derivePath(s *primitive.Suite, keys pathKeys, steps []pathStep, first secret.Bytes, check Check) (secret.Bytes, pathKeys, error) {
+	secrets, commit, err := pathSecrets(s, steps, first)
+	ok := false
+	defer func() {
+		for _, p := range secrets {
+			p.secret.Wipe()
+		}
+		if !ok {
+			commit.Wipe()
+		}
+	}()
+	if err != nil {
+		return nil, pathKeys{}, err
+	}
+	for _, p := range secrets {
+		k := deriveNodeKey(s, p.secret)
+		if k.err != nil {
+			return nil, pathKeys{}, k.err
+		}
+		if !bytes.Equal(k.public, t.node(p.node).encryptionKey()) {
+			return nil, pathKeys{}, check.Errorf("the path secret gives another key than that of node %d", p.node)
+		}
+		keys = keys.with(p.node, k.private)
+	}
+	ok = true
+	return commit, keys, nil
+}
+
+// joinPath returns the private keys of a new member: its leaf's and, from the
+// path secret of its Welcome, those from the common ancestor with the sender of
+// the commit up (RFC 9420 section 12.4.3.1). Without a path secret the leaf's is
+// the only one. It takes the path secret over.
+func (t *RatchetTree) joinPath(s *primitive.Suite, own LeafIndex, leafPrivate secret.Bytes, sender LeafIndex, first secret.Bytes) (pathKeys, error) {
+	keys := pathKeys{}.with(own.Node(), leafPrivate)
+	if first == nil {
+		return keys, nil
+	}
+	if len(first) != s.HashSize() {
+		return pathKeys{}, CheckPathSecretKey.Errorf("path secret of %d bytes", len(first))
+	}
+	if own == sender {
+		return pathKeys{}, CheckPathSecretKey.Errorf("a path secret from leaf %d itself", own)
+	}
+	x := commonAncestor(own, sender)
+	if t.node(x).encryptionKey() == nil {
+		return pathKeys{}, CheckPathSecretKey.Errorf("a path secret for node %d, which is blank", x)
+	}
+	var steps []pathStep
+	for root := t.leafCount.root(); ; x = x.parent() {
+		if t.node(x).encryptionKey() != nil {
+			steps = append(steps, pathStep{node: x})
+		}
+		if x == root {
+			break
+		}
+	}
+	commit, keys, err := t.derivePath(s, keys, steps, first, CheckPathSecretKey)
+	commit.Wipe()
+	return keys, err
+}
