@@ -36,6 +36,37 @@ func mustDeriveTreeSecret(s *primitive.Suite, sec secret.Bytes, label string, ge
 	return mustExpand(s, sec, label, appendUint32(context[:0], generation), n)
 }
 
+// messageKey is the key and nonce of one generation of a ratchet, or another
+// pair derived like it.
+type messageKey struct {
+	generation uint32
+	key, nonce secret.Bytes // in one piece of memory
+}
+
+func (k *messageKey) wipe() {
+	k.key.Wipe()
+	k.nonce.Wipe()
+}
+
+// newMessageKey derives key and nonce from one secret, as ratchets, sender data
+// and the group info of a Welcome all do, each with a context of its own.
+func newMessageKey(s *primitive.Suite, sec secret.Bytes, context []byte) messageKey {
+	n := s.KeySize()
+	b := make(secret.Bytes, n+s.NonceSize())
+	k := messageKey{key: b[:n:n], nonce: b[n:]}
+	var space [128]byte
+	for _, part := range [...]struct {
+		label string
+		dst   secret.Bytes
+	}{{"key", k.key}, {"nonce", k.nonce}} {
+		info := appendLabeled(appendUint16(space[:0], uint16(len(part.dst))), part.label, context)
+		if err := s.ExpandInto(part.dst, sec, info); err != nil {
+			panic("mlsgroup: a suite's KDF gives less than the suite needs")
+		}
+	}
+	return k
+}
+
 // epochSecrets are the secrets of one epoch (RFC 9420 section 8, Table 4).
 type epochSecrets struct {
 	senderData    secret.Bytes // sender_data_secret

@@ -11,17 +11,15 @@ import (
 // openSenderData says which key, secretTree.take gives it, openPrivateMessage
 // does the rest and may run anywhere, beside others of its kind.
 
-// appendContentAAD appends PrivateContentAAD: the message's readable fields.
-func (m *PrivateMessage) appendContentAAD(b []byte) []byte {
-	return appendOpaque(m.appendSenderDataAAD(b), m.AuthenticatedData)
-}
-
-// guarded returns the nonce with the reuse guard mixed in, in new memory, since
-// the key may be needed again if the step is dropped.
-func (k *messageKey) guarded(guard [4]byte) secret.Bytes {
-	nonce := k.nonce.Clone()
-	subtle.XORBytes(nonce, nonce, guard[:])
-	return nonce
+// contentAAD returns PrivateContentAAD, the message's readable fields, and the
+// nonce with the reuse guard mixed in, in one piece of memory. The key's own
+// nonce stays as it is: it is needed again if the step is dropped.
+func (m *PrivateMessage) contentAAD(k *messageKey, guard [4]byte) (aad []byte, nonce secret.Bytes) {
+	b := make([]byte, 0, len(k.nonce)+len(m.GroupID)+len(m.AuthenticatedData)+24)
+	b = append(b, k.nonce...)
+	subtle.XORBytes(b, b, guard[:])
+	b = appendOpaque(m.appendSenderDataAAD(b), m.AuthenticatedData)
+	return b[len(k.nonce):], secret.Bytes(b[:len(k.nonce)])
 }
 
 // checkMessageSize bounds a message that is to be sent by what receivers read.
@@ -67,10 +65,10 @@ func sealPrivateMessage(s *primitive.Suite, ac *AuthenticatedContent, key messag
 	if err := checkMessageSize(len(b), len(c.AuthenticatedData), len(c.GroupID)); err != nil {
 		return nil, err
 	}
-	nonce := key.guarded(guard)
+	aad, nonce := m.contentAAD(&key, guard)
 	defer nonce.Wipe()
 	var err error
-	if m.Ciphertext, err = s.SealAEAD(b[:0], key.key, nonce, m.contentAAD(), b); err != nil {
+	if m.Ciphertext, err = s.SealAEAD(b[:0], key.key, nonce, aad, b); err != nil {
 		return nil, err
 	}
 	d := senderData{leaf: c.Sender.LeafIndex, generation: key.generation, reuseGuard: guard}
@@ -80,17 +78,13 @@ func sealPrivateMessage(s *primitive.Suite, ac *AuthenticatedContent, key messag
 	return m, nil
 }
 
-func (m *PrivateMessage) contentAAD() []byte {
-	return m.appendContentAAD(make([]byte, 0, len(m.GroupID)+len(m.AuthenticatedData)+24))
-}
-
 // decryptPrivateMessage opens the ciphertext and reads its content, whose
 // signature is not verified yet. Errors: primitive.ErrOpen, ErrDecode,
 // CheckPadding. The content shares memory with m's readable fields.
 func decryptPrivateMessage(s *primitive.Suite, m *PrivateMessage, d senderData, key messageKey) (*AuthenticatedContent, error) {
-	nonce := key.guarded(d.reuseGuard)
+	aad, nonce := m.contentAAD(&key, d.reuseGuard)
 	defer nonce.Wipe()
-	plain, err := s.OpenAEAD(nil, key.key, nonce, m.contentAAD(), m.Ciphertext)
+	plain, err := s.OpenAEAD(nil, key.key, nonce, aad, m.Ciphertext)
 	if err != nil {
 		return nil, err
 	}

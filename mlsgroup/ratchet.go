@@ -48,17 +48,6 @@ const (
 	maxSkip = 1 << 16
 )
 
-// messageKey is the key and nonce of one generation.
-type messageKey struct {
-	generation uint32
-	key, nonce secret.Bytes
-}
-
-func (k *messageKey) wipe() {
-	k.key.Wipe()
-	k.nonce.Wipe()
-}
-
 // ratchet is one sender ratchet (RFC 9420 section 9.1). It never changes: a
 // step makes another, which shares the skipped keys that stay.
 type ratchet struct {
@@ -112,11 +101,11 @@ func (r *ratchet) advance(s *primitive.Suite, to, keepFrom uint32) (messageKey, 
 	}
 	for g := r.generation; g < to; g++ {
 		if g >= keepFrom {
-			kept = append(kept, newMessageKey(s, cur, g))
+			kept = append(kept, generationKey(s, cur, g))
 		}
 		cur = r.following(s, cur, g)
 	}
-	key := newMessageKey(s, cur, to)
+	key := generationKey(s, cur, to)
 	return key, r.following(s, cur, to), kept
 }
 
@@ -130,12 +119,12 @@ func (r *ratchet) following(s *primitive.Suite, cur secret.Bytes, g uint32) secr
 	return next
 }
 
-func newMessageKey(s *primitive.Suite, ratchetSecret secret.Bytes, generation uint32) messageKey {
-	return messageKey{
-		generation: generation,
-		key:        mustDeriveTreeSecret(s, ratchetSecret, "key", generation, s.KeySize()),
-		nonce:      mustDeriveTreeSecret(s, ratchetSecret, "nonce", generation, s.NonceSize()),
-	}
+// generationKey derives the key of a generation from its ratchet secret.
+func generationKey(s *primitive.Suite, ratchetSecret secret.Bytes, generation uint32) messageKey {
+	var context [4]byte
+	k := newMessageKey(s, ratchetSecret, appendUint32(context[:0], generation))
+	k.generation = generation
+	return k
 }
 
 // take finds the key of a received message.

@@ -147,15 +147,16 @@ func (c skipChunk) withRecord(s *primitive.Suite, b []byte) (skipChunk, error) {
 	return c, nil
 }
 
-// withCover returns the tree with a cover loaded from the store, where it
-// stands under its first leaf.
-func (t secretTree) withCover(s *primitive.Suite, first LeafIndex, record []byte) (secretTree, error) {
+// withCover returns the tree with the cover of a leaf loaded from the store,
+// where it stands under its first leaf. A cover of other leaves is refused: it
+// means that the leaf's secrets are lost.
+func (t secretTree) withCover(s *primitive.Suite, leaf, first LeafIndex, record []byte) (secretTree, error) {
 	c, err := parseCover(s, record)
 	if err != nil {
 		return t, err
 	}
-	if end := uint64(first) + 1<<c.level; end > uint64(t.leaves) || uint64(first)&(1<<c.level-1) != 0 {
-		return t, recordError("subtree secret of leaves %d to %d", first, end-1)
+	if end := uint64(first) + 1<<c.level; end > uint64(t.leaves) || uint64(first)&(1<<c.level-1) != 0 || !c.holds(first, leaf) {
+		return t, recordError("subtree secret of leaves %d to %d for leaf %d", first, end-1, leaf)
 	}
 	t.covers = t.covers.set(uint32(first), c)
 	return t, nil

@@ -133,6 +133,29 @@ func (t secretTree) generation(leaf LeafIndex, kind ratchetKind) (uint32, error)
 	return 0, &missingSecret{leaf: leaf, kind: kind}
 }
 
+// secrets lists all that is in memory, to be wiped when the epoch is given up
+// and no other state shares it.
+func (t secretTree) secrets() []secret.Bytes {
+	var out []secret.Bytes
+	for _, c := range t.covers.all() {
+		out = append(out, c.secret)
+	}
+	for k := range t.ratchets {
+		for _, r := range t.ratchets[k].all() {
+			out = append(out, r.secret)
+			for _, key := range r.skipped {
+				out = append(out, key.key, key.nonce)
+			}
+			for i := range r.chunks {
+				for _, key := range r.chunks[i].keys {
+					out = append(out, key.key, key.nonce)
+				}
+			}
+		}
+	}
+	return out
+}
+
 // step finds the ratchet, splitting the cover if this is the leaf's first use,
 // moves it and writes down what became of the records.
 func (t secretTree) step(s *primitive.Suite, leaf LeafIndex, kind ratchetKind, move func(*ratchet) (ratchetStep, error)) (secretStep, error) {
@@ -160,7 +183,11 @@ func (t secretTree) step(s *primitive.Suite, leaf LeafIndex, kind ratchetKind, m
 	}
 	st.key = m.key
 	st.next.ratchets[kind] = st.next.ratchets[kind].set(uint32(leaf), m.next)
-	st.consumed = append(st.consumed, m.expired...)
+	if st.consumed == nil {
+		st.consumed = m.expired // an ordinary message allocates no second list
+	} else {
+		st.consumed = append(st.consumed, m.expired...)
+	}
 	st.changed = append(st.changed, secretChange{record: secretRecordRatchet, leaf: leaf, kind: kind, value: m.next.record()})
 	for i := range m.chunks {
 		ch := secretChange{record: secretRecordSkip, leaf: leaf, kind: kind, first: m.chunks[i].first}

@@ -104,7 +104,7 @@ func (rs recordStore) load(t *testing.T, s *primitive.Suite, tree secretTree, m 
 				t.Fatalf("no cover for leaf %d", m.leaf)
 			}
 			if b, ok := rs[secretRecordKey{secretRecordCover, LeafIndex(first), 0, 0}]; ok {
-				tree, err = tree.withCover(s, LeafIndex(first), b)
+				tree, err = tree.withCover(s, m.leaf, LeafIndex(first), b)
 				break
 			}
 		}
@@ -141,7 +141,7 @@ func newOracle(s *primitive.Suite, root secret.Bytes, leaves, generations int) *
 			sec = mustExpand(s, sec, label, nil, s.HashSize())
 			o.used[k][leaf] = map[uint32]bool{}
 			for g := range uint32(generations) {
-				o.keys[k][leaf] = append(o.keys[k][leaf], newMessageKey(s, sec, g))
+				o.keys[k][leaf] = append(o.keys[k][leaf], generationKey(s, sec, g))
 				sec = mustDeriveTreeSecret(s, sec, "secret", g, s.HashSize())
 			}
 		}
@@ -418,6 +418,62 @@ func TestSecretTreeSend(t *testing.T) {
 	}
 }
 
+// TestSecretTreeDamagedRecords loads records that do not belong together.
+func TestSecretTreeDamagedRecords(t *testing.T) {
+	s := mustSuite(t, CipherSuiteX25519AES128Ed25519)
+	c := ReceiveConfig{}.withDefaults()
+	tree, _ := newSecretTree(make(secret.Bytes, s.HashSize()), 8)
+	st, err := tree.take(s, 5, applicationRatchet, 20, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	records := recordStore{}
+	records.apply(st.changed)
+	find := func(record secretRecordKind, leaf LeafIndex, kind ratchetKind, first uint32) []byte {
+		b, ok := records[secretRecordKey{record, leaf, kind, first}]
+		if !ok {
+			t.Fatalf("no record %d of leaf %d", record, leaf)
+		}
+		return b
+	}
+	cold := coldSecretTree(8)
+	if _, err := cold.withCover(s, 5, 0, find(secretRecordCover, 0, 0, 0)); !errors.Is(err, ErrRecord) {
+		t.Errorf("cover of leaves 0 to 3 for leaf 5: %v", err)
+	}
+	if _, err := cold.withCover(s, 3, 2, find(secretRecordCover, 0, 0, 0)); !errors.Is(err, ErrRecord) {
+		t.Errorf("cover of four leaves at leaf 2: %v", err)
+	}
+	if _, err := coldSecretTree(2).withCover(s, 0, 0, find(secretRecordCover, 0, 0, 0)); !errors.Is(err, ErrRecord) {
+		t.Errorf("cover larger than the tree: %v", err)
+	}
+	if _, err := cold.withChunk(s, 5, applicationRatchet, 0, find(secretRecordSkip, 5, applicationRatchet, 0)); !errors.Is(err, ErrRecord) {
+		t.Errorf("chunk without its ratchet: %v", err)
+	}
+	warm, err := cold.withRatchet(s, 5, applicationRatchet, find(secretRecordRatchet, 5, applicationRatchet, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m *missingSecret
+	if _, err := warm.take(s, 5, applicationRatchet, 17, c); !errors.As(err, &m) || !m.chunk || m.first != 16 {
+		t.Fatalf("skipped key whose chunk is not loaded: %v", err)
+	}
+	if _, err := warm.withChunk(s, 5, applicationRatchet, 16, find(secretRecordSkip, 5, applicationRatchet, 0)); !errors.Is(err, ErrRecord) {
+		t.Errorf("another chunk's record: %v", err)
+	}
+	if _, err := warm.withChunk(s, 5, applicationRatchet, 5, nil); !errors.Is(err, ErrRecord) {
+		t.Errorf("chunk that the ratchet does not have: %v", err)
+	}
+	if _, err := warm.withRatchet(s, 8, applicationRatchet, find(secretRecordRatchet, 5, applicationRatchet, 0)); !errors.Is(err, ErrRecord) {
+		t.Errorf("ratchet outside the tree: %v", err)
+	}
+	for _, b := range st.next.secrets() {
+		b.Wipe()
+	}
+	if n := len(st.next.secrets()); n != 3+2+2*20 {
+		t.Errorf("%d secrets in memory, want three covers, two ratchets and twenty keys", n)
+	}
+}
+
 // FuzzRatchetRecord feeds the parsers of the secret tree's records: what they
 // accept writes the same bytes again and can be used.
 func FuzzRatchetRecord(f *testing.F) {
@@ -438,6 +494,12 @@ func FuzzRatchetRecord(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if x, err := parseCover(s, b); err == nil && !bytes.Equal(x.record(), b) {
 			t.Fatal("cover does not write what it read")
+		}
+		if len(b) > 2 && b[1]|b[2] != 0 {
+			chunk := skipChunk{first: 9, mask: uint16(b[1])<<8 | uint16(b[2])}
+			if x, err := chunk.withRecord(s, b); err == nil && !bytes.Equal(x.record(), b) {
+				t.Fatal("chunk does not write what it read")
+			}
 		}
 		r, err := parseRatchet(s, b)
 		if err != nil {

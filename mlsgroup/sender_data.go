@@ -29,11 +29,7 @@ func (d *senderData) read(r *reader) {
 // senderDataKey derives the key of a message's sender data from a sample of
 // its ciphertext. The caller wipes it.
 func senderDataKey(s *primitive.Suite, senderDataSecret secret.Bytes, ciphertext []byte) messageKey {
-	sample := ciphertext[:min(len(ciphertext), s.HashSize())]
-	return messageKey{
-		key:   mustExpand(s, senderDataSecret, "key", sample, s.KeySize()),
-		nonce: mustExpand(s, senderDataSecret, "nonce", sample, s.NonceSize()),
-	}
+	return newMessageKey(s, senderDataSecret, ciphertext[:min(len(ciphertext), s.HashSize())])
 }
 
 // appendSenderDataAAD appends SenderDataAAD, the first three fields of the

@@ -176,6 +176,7 @@ func TestTreeEditOracle(t *testing.T) {
 			bytes []byte
 		}
 		var history []past
+		stored := treeRecords{}
 		for range 40 {
 			e := tree.edit(s)
 			for range 1 + r.IntN(6) {
@@ -216,11 +217,21 @@ func TestTreeEditOracle(t *testing.T) {
 			before := tree
 			tree = e.finish(inSequence)
 			want := plain.marshal()
-			if got := tree.Marshal(); len(want) > 1 && !bytes.Equal(got, want) {
+			if got := tree.Marshal(); !bytes.Equal(got, want) {
 				t.Fatalf("seed %d: got %x, want %x", seed, got, want)
 			}
 			checkPlain(t, tree, plain)
 			checkShared(t, before, tree)
+			stored.apply(tree.changedRecords(before))
+			loaded, err := stored.load(s, tree.LeafCount())
+			if err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			checkPlain(t, loaded, plain)
+			checkSame(t, loaded, tree)
+			if r.IntN(4) == 0 {
+				tree = loaded
+			}
 			history = append(history, past{tree, want})
 		}
 		for i, h := range history {
@@ -257,7 +268,7 @@ func checkPlain(t *testing.T, tree *RatchetTree, plain *plainTree) {
 		if !x.isLeaf() {
 			continue
 		}
-		if tree.Leaf(x.leaf()) != plain.nodes[i].leaf {
+		if (tree.Leaf(x.leaf()) == nil) != (plain.nodes[i].leaf == nil) {
 			t.Fatalf("leaf %d differs", x.leaf())
 		}
 		if plain.nodes[i].leaf != nil {

@@ -30,14 +30,6 @@ func (gi *GroupInfo) verify(s *primitive.Suite, signatureKey []byte) error {
 	return nil
 }
 
-// welcomeKey derives the key that seals the group info. The caller wipes it.
-func welcomeKey(s *primitive.Suite, welcomeSecret secret.Bytes) messageKey {
-	return messageKey{
-		key:   mustExpand(s, welcomeSecret, "key", nil, s.KeySize()),
-		nonce: mustExpand(s, welcomeSecret, "nonce", nil, s.NonceSize()),
-	}
-}
-
 // joiner is a client that a Welcome is sealed to.
 type joiner struct {
 	ref        KeyPackageRef
@@ -51,7 +43,7 @@ type joiner struct {
 func sealWelcome(s *primitive.Suite, gi *GroupInfo, joinerSecret, pskSecret secret.Bytes, psks []PreSharedKeyID, joiners []joiner, rand io.Reader, do func(n int, f func(i int))) (*Welcome, error) {
 	welcomeSecret := newWelcomeSecret(s, joinerSecret, pskSecret)
 	defer welcomeSecret.Wipe()
-	k := welcomeKey(s, welcomeSecret)
+	k := newMessageKey(s, welcomeSecret, nil)
 	defer k.wipe()
 	sealed, err := s.SealAEAD(nil, k.key, k.nonce, nil, gi.append(nil))
 	if err != nil {
@@ -126,6 +118,7 @@ func openGroupSecrets(s *primitive.Suite, w *Welcome, ref KeyPackageRef, initPri
 		}
 	}
 	if alone > 1 {
+		plain.Wipe()
 		return nil, CheckResumptionPSKAlone.Errorf("%d of them", alone)
 	}
 	return gs, nil
@@ -137,7 +130,7 @@ func openGroupSecrets(s *primitive.Suite, w *Welcome, ref KeyPackageRef, initPri
 func openWelcomeGroupInfo(s *primitive.Suite, w *Welcome, joinerSecret, pskSecret secret.Bytes) (*GroupInfo, error) {
 	welcomeSecret := newWelcomeSecret(s, joinerSecret, pskSecret)
 	defer welcomeSecret.Wipe()
-	k := welcomeKey(s, welcomeSecret)
+	k := newMessageKey(s, welcomeSecret, nil)
 	defer k.wipe()
 	b, err := s.OpenAEAD(nil, k.key, k.nonce, nil, w.EncryptedGroupInfo)
 	if err != nil {

@@ -171,3 +171,28 @@ func TestWelcomeSealing(t *testing.T) {
 		})
 	}
 }
+
+// BenchmarkSealWelcome seals to 100 joiners a group info that carries a tree of
+// about a thousand leaves, suite 1, in sequence.
+func BenchmarkSealWelcome(b *testing.B) {
+	s := mustSuite(b, CipherSuiteX25519AES128Ed25519)
+	_, pub, err := s.DeriveKeyPair(make(secret.Bytes, 32))
+	if err != nil {
+		b.Fatal(err)
+	}
+	joiners := make([]joiner, 100)
+	for i := range joiners {
+		joiners[i] = joiner{ref: make(KeyPackageRef, s.HashSize()), initKey: pub}
+	}
+	for _, size := range []int{1 << 10, 200 << 10} {
+		b.Run(fmt.Sprintf("tree=%d", size), func(b *testing.B) {
+			gi := &GroupInfo{Extensions: Extensions{{Type: ExtensionTypeRatchetTree, Body: make([]byte, size)}}}
+			for b.Loop() {
+				if _, err := sealWelcome(s, gi, make(secret.Bytes, s.HashSize()), nil, nil, joiners, rand.NewChaCha8([32]byte{}), nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*len(joiners)), "µs/joiner")
+		})
+	}
+}

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
@@ -39,17 +38,11 @@ type ConversationKey [HashSize]byte
 
 // Keys hashes the ids that appear in keys. The hash key is drawn when a store is
 // created, is kept in its key ring and never changes, so the hashes of two stores
-// have nothing in common. Its zero value is a valid hash of its own.
-type Keys struct{ hash [KeySize]byte }
+// have nothing in common. A Keys may be copied and outlives its store.
+type Keys struct{ hash secret.Bytes }
 
 // Keys returns the hashing of this store.
 func (s *Store) Keys() Keys { return s.keys }
-
-// Format writes nothing of the hash key.
-func (k Keys) String() string { return secret.Bytes(nil).String() }
-
-// GoString writes nothing of the hash key.
-func (k Keys) GoString() string { return k.String() }
 
 // ClientIndex appends the key of the record that leads from an MLS client id to
 // the instance.
@@ -70,7 +63,7 @@ func (k Keys) Conversation(c Client, conversationID []byte) ConversationKey {
 }
 
 func (k Keys) sum(label string, c Client, id []byte) (out [HashSize]byte) {
-	m := hmac.New(sha256.New, k.hash[:])
+	m := hmac.New(sha256.New, k.hash)
 	var head [32]byte
 	m.Write(append(binary.BigEndian.AppendUint64(append(append(head[:0], label...), 0), uint64(c)), id...))
 	copy(out[:], m.Sum(head[:0]))
@@ -162,11 +155,14 @@ func (c Client) Enrollment(dst, suffix []byte) []byte { return c.table(dst, tabl
 // prefix. For a prefix of 0xff bytes only there is none: it returns nil, which a
 // Range takes as the end of the store. The keys of this package have one.
 func PrefixEnd(dst, prefix []byte) []byte {
-	trimmed := bytes.TrimRight(prefix, "\xff")
-	if len(trimmed) == 0 {
+	n := len(prefix)
+	for n > 0 && prefix[n-1] == 0xff {
+		n--
+	}
+	if n == 0 {
 		return nil
 	}
-	dst = append(dst, trimmed...)
+	dst = append(dst, prefix[:n]...)
 	dst[len(dst)-1]++
 	return dst
 }

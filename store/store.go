@@ -42,9 +42,9 @@ type Store struct {
 	events   Events
 	counts   counts
 
-	// mu is held for reading by every call while it uses db, for writing by
-	// Close when it ends it. Whoever waits for something else than Pebble while
-	// reading must also wait for disk.closing.
+	// mu is held for reading by every call while it uses db, and for writing by
+	// Close when it sets closed, after which nobody uses db. Whoever waits for
+	// something else than Pebble while reading must also wait for disk.closing.
 	mu     sync.RWMutex
 	closed bool
 	wedged atomic.Bool // Pebble panicked, perhaps with its locks held: keep off
@@ -94,7 +94,7 @@ func Open(dir string, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	copy(s.keys.hash[:], r.hash)
+	s.keys = Keys{r.hash.Clone()}
 	if s.sealer, err = newSealer(s.id, r, o.Rand); err != nil {
 		return nil, err
 	}
@@ -280,9 +280,9 @@ func (s *Store) RotateKey(newKey secret.Bytes) error {
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		close(s.disk.closing)
-		s.mu.Lock()
-		defer s.mu.Unlock()
+		s.mu.Lock() // waits for calls under way; whoever comes now is refused
 		s.closed = true
+		s.mu.Unlock()
 		s.closeErr = s.shut()
 	})
 	return s.closeErr
@@ -302,7 +302,6 @@ func (s *Store) shut() error {
 	if s.sealer != nil {
 		s.sealer.wipe()
 	}
-	clear(s.keys.hash[:])
 	if s.lock != nil {
 		err = errors.Join(err, s.lock.Close())
 	}
@@ -332,6 +331,11 @@ func (s *Store) flush() error {
 
 // enter begins a call; leave has to end it unless there is an error.
 func (s *Store) enter() error {
+	select {
+	case <-s.disk.closing: // not to wait for those under way
+		return ErrClosed
+	default:
+	}
 	s.mu.RLock()
 	err := s.usable()
 	if err != nil {
