@@ -78,10 +78,7 @@ func (p *Proposal) append(b []byte) []byte {
 	case ProposalTypePreSharedKey:
 		b = p.PreSharedKey.PSK.append(b)
 	case ProposalTypeReInit:
-		b = appendOpaque(b, p.ReInit.GroupID)
-		b = appendUint16(b, uint16(p.ReInit.Version))
-		b = appendUint16(b, uint16(p.ReInit.CipherSuite))
-		b = p.ReInit.Extensions.append(b)
+		b = p.ReInit.append(b)
 	case ProposalTypeExternalInit:
 		b = appendOpaque(b, p.ExternalInit.KEMOutput)
 	case ProposalTypeGroupContextExtensions:
@@ -119,6 +116,13 @@ func (p *Proposal) read(r *reader) {
 	default:
 		r.err, r.b = &UnknownProposalTypeError{p.Type}, nil
 	}
+}
+
+func (ri *ReInit) append(b []byte) []byte {
+	b = appendOpaque(b, ri.GroupID)
+	b = appendUint16(b, uint16(ri.Version))
+	b = appendUint16(b, uint16(ri.CipherSuite))
+	return ri.Extensions.append(b)
 }
 
 func (ri *ReInit) read(r *reader) {

@@ -147,8 +147,11 @@ func (e *treeEdit) add(leaf *LeafNode) (LeafIndex, error) {
 }
 
 // update replaces a member's leaf and blanks the nodes above it (RFC 9420
-// section 12.1.2). The leaf is not blank.
+// section 12.1.2). Where no member is at i it does nothing.
 func (e *treeEdit) update(i LeafIndex, leaf *LeafNode) {
+	if e.leaf(i) == nil {
+		return
+	}
 	e.blankPath(i)
 	e.node(i.Node()).leaf = leaf
 }
@@ -163,8 +166,11 @@ func (e *treeEdit) blankPath(i LeafIndex) {
 }
 
 // remove blanks a member's leaf and the nodes above it, and truncates the tree
-// (RFC 9420 section 12.1.3). The leaf is not blank.
+// (RFC 9420 section 12.1.3). Where no member is at i it does nothing.
 func (e *treeEdit) remove(i LeafIndex) {
+	if e.leaf(i) == nil {
+		return
+	}
 	e.blankPath(i)
 	e.node(i.Node()).leaf = nil
 	e.members--

@@ -2,6 +2,7 @@ package mlsgroup
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"github.com/conclave-mls/conclave/internal/primitive"
 )
@@ -40,8 +41,8 @@ func (t *RatchetTree) verifyUnmergedLeaves() error {
 	return nil
 }
 
-// verifyKeys checks that all encryption keys are public keys of the suite and
-// no two are the same, and that no two members have the same signature key.
+// verifyKeys checks that the keys of parent nodes are public keys of the suite,
+// that no two encryption keys are the same, and no two members' signature keys.
 func (t *RatchetTree) verifyKeys(s *primitive.Suite) error {
 	encryption := make(map[string]struct{}, 2*t.members)
 	signature := make(map[string]struct{}, t.members)
@@ -50,8 +51,10 @@ func (t *RatchetTree) verifyKeys(s *primitive.Suite) error {
 		if n.blank() {
 			continue
 		}
-		if err := s.CheckPublicKey(key); err != nil {
-			return CheckEncryptionKey.Errorf("node %d: %v", x, err)
+		if n.parent != nil {
+			if err := s.CheckPublicKey(key); err != nil {
+				return CheckEncryptionKey.Errorf("node %d: %v", x, err)
+			}
 		}
 		if _, ok := encryption[string(key)]; ok {
 			if n.parent != nil {
@@ -82,40 +85,42 @@ func (t *RatchetTree) duplicateKey(x NodeIndex, key []byte) error {
 	return CheckEncryptionKeyUnique.Errorf("another leaf has the key of leaf %d", x.leaf())
 }
 
-// keySet finds which of a few keys are among many. Nearly every key that is not
-// among the few is told by one test of a bit.
+// keySet finds which of some keys are among many. Nearly every key that is not
+// one of them is told by the test of a bit.
 type keySet struct {
-	keys [][]byte
-	bits [16]uint64
+	keys map[string]struct{}
+	bits []uint64 // at least 16 for each key; a power of two
 }
 
 func newKeySet(keys ...[]byte) *keySet {
-	k := &keySet{keys: keys}
+	words := 16
+	for words < len(keys)/4 {
+		words *= 2
+	}
+	k := &keySet{make(map[string]struct{}, len(keys)), make([]uint64, words)}
 	for _, key := range keys {
-		b := keyBit(key)
-		k.bits[b/64] |= 1 << (b % 64)
+		k.keys[string(key)] = struct{}{}
+		word, bit := k.place(key)
+		k.bits[word] |= bit
 	}
 	return k
 }
 
-// keyBit takes ten bits from the end of a key: the start is constant in the
-// keys of the NIST curves.
-func keyBit(key []byte) uint {
-	if n := len(key); n >= 4 {
-		return (uint(key[n-4])<<8 | uint(key[n-3])) % 1024
+// place takes the bits from the end of a key, since the start is constant in
+// the keys of the NIST curves; the last byte of some has less than eight.
+func (k *keySet) place(key []byte) (word int, bit uint64) {
+	if n := len(key); n >= 5 {
+		h := binary.BigEndian.Uint32(key[n-5:])
+		return int(h>>6) & (len(k.bits) - 1), 1 << (h % 64)
 	}
-	return 0
+	return 0, 1
 }
 
 func (k *keySet) has(key []byte) bool {
-	b := keyBit(key)
-	if k.bits[b/64]&(1<<(b%64)) == 0 {
+	word, bit := k.place(key)
+	if k.bits[word]&bit == 0 {
 		return false
 	}
-	for _, one := range k.keys {
-		if bytes.Equal(one, key) {
-			return true
-		}
-	}
-	return false
+	_, found := k.keys[string(key)]
+	return found
 }

@@ -28,6 +28,7 @@ type createdPath struct {
 	Path         *UpdatePath
 	CommitSecret secret.Bytes
 	Keys         pathKeys // the sender's, all of them
+	sender       LeafIndex
 	secrets      []pathSecret
 }
 
@@ -39,8 +40,8 @@ type pathSecret struct {
 // secretFor returns the path secret that the Welcome of the member at leaf i
 // tells (RFC 9420 section 12.4.3.1), nil if there is none. It is the path's own
 // and wiped with it.
-func (c *createdPath) secretFor(sender, i LeafIndex) secret.Bytes {
-	x := commonAncestor(sender, i)
+func (c *createdPath) secretFor(i LeafIndex) secret.Bytes {
+	x := commonAncestor(c.sender, i)
 	for _, p := range c.secrets {
 		if p.node == x {
 			return p.secret
@@ -90,15 +91,18 @@ func (e *treeEdit) createPath(o pathOptions) (*createdPath, error) {
 	}
 	leafSecret, first, seeds := random[:nh], random[nh:2*nh].Clone(), random[2*nh:]
 
-	c := &createdPath{Path: &UpdatePath{Nodes: make([]UpdatePathNode, len(steps))}}
+	c := &createdPath{sender: o.Sender, Path: &UpdatePath{Nodes: make([]UpdatePathNode, len(steps))}}
+	keys := make([]derivedKey, len(steps)+1)
 	ok := false
 	defer func() {
 		if !ok {
 			c.wipe()
 			c.CommitSecret.Wipe()
+			for _, k := range keys {
+				k.private.Wipe()
+			}
 		}
 	}()
-	keys := make([]derivedKey, len(steps)+1)
 	var err error
 	if c.secrets, c.CommitSecret, err = pathSecrets(s, steps, first); err != nil {
 		return nil, err
@@ -215,8 +219,8 @@ func (e *treeEdit) setPath(sender LeafIndex, steps []pathStep, nodes []UpdatePat
 
 // mergePath applies another member's UpdatePath to a tree that has the commit's
 // proposals applied (RFC 9420 sections 7.5 and 12.4.2). The sender's leaf may be
-// blank, in an external commit. The new leaf is the caller's to validate, its
-// own keys' uniqueness apart. It ends the edit.
+// blank, in an external commit. The caller validates the new leaf as such; what
+// is checked here is its place in the path. It ends the edit.
 func (e *treeEdit) mergePath(sender LeafIndex, path *UpdatePath, do func(n int, f func(int))) (*RatchetTree, error) {
 	if LeafCount(sender) >= e.leafCount {
 		return nil, CheckSenderLeaf.Errorf("leaf %d in a tree of %d", sender, e.leafCount)
@@ -244,9 +248,9 @@ func (e *treeEdit) mergePath(sender LeafIndex, path *UpdatePath, do func(n int, 
 	return e.finish(do), nil
 }
 
-// checkPathKeys checks that the public keys of a path are keys, and in no node
-// of the tree, the nodes that the path is about to replace included, nor twice
-// in the path.
+// checkPathKeys checks that the nodes of a path have public keys of the suite,
+// and that no key of it, the leaf's included, is in a node of the tree, those
+// about to be replaced included, or twice in the path.
 func (e *treeEdit) checkPathKeys(path *UpdatePath) error {
 	keys := make([][]byte, 0, len(path.Nodes)+1)
 	keys = append(keys, path.LeafNode.EncryptionKey)
@@ -254,12 +258,14 @@ func (e *treeEdit) checkPathKeys(path *UpdatePath) error {
 		keys = append(keys, path.Nodes[i].EncryptionKey)
 	}
 	for i, key := range keys {
-		if err := e.s.CheckPublicKey(key); err != nil {
-			return CheckEncryptionKey.Errorf("key %d of a path: %v", i, err)
+		if i > 0 {
+			if err := e.s.CheckPublicKey(key); err != nil {
+				return CheckEncryptionKey.Errorf("node %d of a path: %v", i-1, err)
+			}
 		}
 		for _, other := range keys[:i] {
 			if bytes.Equal(key, other) {
-				return CheckPathKeysUnique.Errorf("key %d of a path is in it twice", i)
+				return CheckPathKeysUnique.Errorf("a key of the path is in it twice")
 			}
 		}
 	}
@@ -327,6 +333,7 @@ func decryptPathSecret(s *primitive.Suite, private secret.Bytes, public, context
 // the commit secret.
 func (t *RatchetTree) derivePath(s *primitive.Suite, keys pathKeys, steps []pathStep, first secret.Bytes, check Check) (secret.Bytes, pathKeys, error) {
 	secrets, commit, err := pathSecrets(s, steps, first)
+	fresh := make([]secret.Bytes, 0, len(secrets))
 	ok := false
 	defer func() {
 		for _, p := range secrets {
@@ -334,6 +341,9 @@ func (t *RatchetTree) derivePath(s *primitive.Suite, keys pathKeys, steps []path
 		}
 		if !ok {
 			commit.Wipe()
+			for _, private := range fresh {
+				private.Wipe()
+			}
 		}
 	}()
 	if err != nil {
@@ -344,6 +354,7 @@ func (t *RatchetTree) derivePath(s *primitive.Suite, keys pathKeys, steps []path
 		if k.err != nil {
 			return nil, pathKeys{}, k.err
 		}
+		fresh = append(fresh, k.private)
 		if !bytes.Equal(k.public, t.node(p.node).encryptionKey()) {
 			return nil, pathKeys{}, check.Errorf("the path secret gives another key than that of node %d", p.node)
 		}

@@ -88,7 +88,7 @@ func testTreeKEMVector(t *testing.T, v *treeKEMVector) {
 		}
 		all[p.Index] = keys
 	}
-	for _, u := range v.UpdatePaths {
+	for at, u := range v.UpdatePaths {
 		path := new(UpdatePath)
 		if err := parse(u.UpdatePath, path.read); err != nil {
 			t.Fatal(err)
@@ -121,9 +121,10 @@ func testTreeKEMVector(t *testing.T, v *treeKEMVector) {
 			}
 			checkKeys(t, s, after, p.Index, keys)
 		}
-		// The same sender's own path, read by all others.
+		// The same sender's own path, read by all others. Of the suites whose
+		// arithmetic is slow, one sender is enough.
 		for _, p := range v.LeavesPrivate {
-			if p.Index == u.Sender {
+			if p.Index == u.Sender && (v.CipherSuite <= CipherSuiteX25519ChaChaEd25519 || at == 0) {
 				testOwnPath(t, s, tree, all, u.Sender, secret.Bytes(p.SignaturePriv), v.GroupID, context)
 			}
 		}
@@ -172,7 +173,7 @@ func testOwnPath(t *testing.T, s *primitive.Suite, tree *RatchetTree, all map[Le
 			t.Fatalf("own path of %d, leaf %d: %v", sender, i, err)
 		}
 		checkKeys(t, s, after, i, keys)
-		joined, err := after.joinPath(s, i, keys.get(i.Node()), sender, c.secretFor(sender, i).Clone())
+		joined, err := after.joinPath(s, i, keys.get(i.Node()), sender, c.secretFor(i).Clone())
 		if err != nil {
 			t.Fatalf("own path of %d, leaf %d joins: %v", sender, i, err)
 		}
@@ -189,7 +190,7 @@ func testOwnPath(t *testing.T, s *primitive.Suite, tree *RatchetTree, all map[Le
 
 // checkKeys checks that a member holds exactly the private keys of the nodes it
 // is merged at.
-func checkKeys(t *testing.T, s *primitive.Suite, tree *RatchetTree, own LeafIndex, keys pathKeys) {
+func checkKeys(t testing.TB, s *primitive.Suite, tree *RatchetTree, own LeafIndex, keys pathKeys) {
 	t.Helper()
 	var want []NodeIndex
 	for x := own.Node(); ; x = x.parent() {
