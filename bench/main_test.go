@@ -24,6 +24,13 @@ func closeAll() error {
 }
 
 func TestMain(m *testing.M) {
+	if ran, err := runChild(); ran {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	flag.Parse()
 	code := m.Run()
 	if err := closeAll(); err != nil {

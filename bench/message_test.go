@@ -52,19 +52,19 @@ const (
 )
 
 // filler is what plaintexts are filled with behind their first 16 bytes, which say
-// whose and the how manieth they are.
+// of which conversation they are and the how manieth.
 var filler = bytes.Repeat([]byte("conclave bench: "), 64<<10/16)
 
-func appendPlaintext(b []byte, f *feed, n uint64, size int) []byte {
-	b = binary.BigEndian.AppendUint64(b, uint64(f.number))
+func appendPlaintext(b []byte, c *conversation, n uint64, size int) []byte {
+	b = binary.BigEndian.AppendUint64(b, uint64(c.number))
 	b = binary.BigEndian.AppendUint64(b, n)
 	return append(b, filler[:size-16]...)
 }
 
 var errPlaintext = errors.New("bench: wrong plaintext")
 
-func checkPlaintext(got []byte, f *feed, n uint64, size int) error {
-	if len(got) != size || binary.BigEndian.Uint64(got) != uint64(f.number) || binary.BigEndian.Uint64(got[8:]) != n || !bytes.Equal(got[16:], filler[:size-16]) {
+func checkPlaintext(got []byte, c *conversation, n uint64, size int) error {
+	if len(got) != size || binary.BigEndian.Uint64(got) != uint64(c.number) || binary.BigEndian.Uint64(got[8:]) != n || !bytes.Equal(got[16:], filler[:size-16]) {
 		return errPlaintext
 	}
 	return nil
@@ -144,36 +144,21 @@ func (w *world) each(counts []int, f func(c *conversation, i, count int) error) 
 	return errors.Join(errs...)
 }
 
-// letters makes what the conversations are to decrypt: for each its messages, all
-// that the peers have sent since the conversation last looked.
+// letters makes what the conversations are to decrypt, for each its messages.
 func (w *world) letters(counts []int, size int) ([][][]byte, error) {
-	feeds := w.feeds[:groupsFor(w.members, len(counts))]
-	byFeed := make([][][]byte, len(feeds))
-	err := forEach(len(feeds), func(k int) error {
-		f := feeds[k]
-		// The first conversation of a feed gets as many as any other, or one more.
-		made := make([][]byte, 0, counts[k])
-		for range counts[k] {
-			m, err := f.encrypt(appendPlaintext(make([]byte, 0, size), f, f.sent, size))
-			if err != nil {
+	out := make([][][]byte, len(counts))
+	return out, forEach(len(counts), func(i int) error {
+		c := &w.conversations[i]
+		out[i] = make([][]byte, counts[i])
+		for n := range out[i] {
+			var err error
+			if out[i][n], err = c.encrypt(appendPlaintext(make([]byte, 0, size), c, c.sent, size)); err != nil {
 				return err
 			}
-			f.sent++
-			made = append(made, m)
+			c.sent++
 		}
-		byFeed[k] = made
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	out := make([][][]byte, len(counts))
-	for i := range counts {
-		sent := byFeed[i%len(feeds)]
-		out[i] = sent[:counts[i]]
-		w.conversations[i].next = w.conversations[i].feed.sent - uint64(len(sent))
-	}
-	return out, nil
 }
 
 func BenchmarkDecrypt(b *testing.B) {
@@ -193,7 +178,7 @@ func BenchmarkDecrypt(b *testing.B) {
 				for _, m := range letters[i] {
 					got, err := decrypt(conv, b.Context(), m)
 					if err == nil {
-						err = checkPlaintext(got, conv.feed, conv.next, c.size)
+						err = checkPlaintext(got, conv, conv.next, c.size)
 					}
 					if err != nil {
 						return err
@@ -238,7 +223,7 @@ func BenchmarkDecryptAll(b *testing.B) {
 			return err
 		}
 		timed := func(counts []int) error {
-			groups := len(w.feeds[:groupsFor(w.members, len(counts))])
+			groups := groupsFor(w.members, len(counts))
 			errs := make([]error, (len(counts)+groups-1)/groups)
 			var wg sync.WaitGroup
 			for k := range errs {
@@ -281,7 +266,7 @@ func (w *world) decryptAll(ctx context.Context, first int, letters [][][]byte, s
 			return err
 		}
 		conv := at[out.Conversation]
-		if err := checkPlaintext(out.Message.Plaintext, conv.feed, conv.next, size); err != nil {
+		if err := checkPlaintext(out.Message.Plaintext, conv, conv.next, size); err != nil {
 			return err
 		}
 		conv.next++
@@ -302,7 +287,7 @@ func BenchmarkEncrypt(b *testing.B) {
 			for i, count := range counts {
 				sealed[i] = make([][]byte, count)
 				for n := range count {
-					plaintexts[i] = append(plaintexts[i], appendPlaintext(make([]byte, 0, c.size), w.conversations[i].feed, uint64(n), c.size))
+					plaintexts[i] = append(plaintexts[i], appendPlaintext(make([]byte, 0, c.size), &w.conversations[i], uint64(n), c.size))
 				}
 			}
 			return nil
@@ -318,17 +303,15 @@ func BenchmarkEncrypt(b *testing.B) {
 			})
 		}
 		check := func(counts []int) error {
-			groups := groupsFor(w.members, len(counts))
-			return forEach(groups, func(k int) error {
-				for i := k; i < len(counts); i += groups {
-					for n, m := range sealed[i] {
-						got, err := w.feeds[k].process(m)
-						if err == nil {
-							err = checkPlaintext(got, w.feeds[k], uint64(n), c.size)
-						}
-						if err != nil {
-							return err
-						}
+			return forEach(len(counts), func(i int) error {
+				conv := &w.conversations[i]
+				for n, m := range sealed[i] {
+					got, err := conv.process(m)
+					if err == nil {
+						err = checkPlaintext(got, conv, uint64(n), c.size)
+					}
+					if err != nil {
+						return err
 					}
 				}
 				return nil

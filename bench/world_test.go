@@ -24,9 +24,9 @@ func openEngine(b *testing.B, kind storeKind, dir string) *conclave.Engine {
 	return e
 }
 
-// maxGroups bounds the groups of more than two members. More conversations than
-// that are further clients of the engine in the same groups: each has a state of
-// its own, and only what a peer sends is made once for all of them.
+// maxGroups bounds the groups of more than two members, which take long to make.
+// More conversations than that are further clients of the engine in the same
+// groups, each with a state of its own.
 const maxGroups = 64
 
 // groupsFor returns in how many groups the conversations of a cell are.
@@ -132,7 +132,6 @@ type world struct {
 	worldKey
 	engine        *conclave.Engine
 	clients       []*conclave.Client
-	feeds         []*feed
 	conversations []conversation
 	// heap is the growth of the heap by the conversations so far, in bytes.
 	heap uint64
@@ -144,19 +143,16 @@ type worldKey struct {
 	store   storeKind
 }
 
-// A feed is the peer of the conversations that belong to one group.
-type feed struct {
+// A conversation is one group of one client of the engine, and the peer that sends
+// to it and receives from it. Where several clients are in one group the peers are
+// one member in several copies, of which each knows one client only.
+type conversation struct {
 	*peer
 	number int
-	sent   uint64 // messages made so far
-}
-
-// A conversation is one group of one client of the engine.
-type conversation struct {
-	*feed
+	sent   uint64 // messages the peer has made so far
+	next   uint64 // the message the client expects
 	client *conclave.Client
 	id     conclave.ConversationID
-	next   uint64 // the message it expects of the peer
 }
 
 var worlds = map[worldKey]*world{}
@@ -185,10 +181,6 @@ func (w *world) grow(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	for i := len(w.feeds); i < len(groups); i++ {
-		founder := *groups[i].founder
-		w.feeds = append(w.feeds, &feed{peer: &founder, number: i})
-	}
 	ids, err := clientsOf(w.dialect)
 	if err != nil {
 		return err
@@ -205,8 +197,10 @@ func (w *world) grow(ctx context.Context, n int) error {
 	before := heapInUse()
 	old := len(w.conversations)
 	for i := old; i < n; i++ {
-		f := w.feeds[i%len(groups)]
-		w.conversations = append(w.conversations, conversation{feed: f, client: w.clients[i/len(groups)], id: conclave.ConversationID(f.group.GroupID()), next: f.sent})
+		founder := *groups[i%len(groups)].founder
+		w.conversations = append(w.conversations, conversation{
+			peer: &founder, number: i, client: w.clients[i/len(groups)], id: conclave.ConversationID(founder.group.GroupID()),
+		})
 	}
 	const callers = 64
 	joins := make(chan int)
