@@ -211,6 +211,10 @@ type GroupOptions struct {
 	// signature key of a member with a Basic credential. Wire's clients do; it
 	// lets any member take over another's leaf.
 	BasicKeyChange bool
+
+	// exact keeps Extensions as they are: those of the group that the new one
+	// continues.
+	exact bool
 }
 
 // NewGroup makes a group with one member, in epoch 0 (RFC 9420 section 11), of
@@ -234,7 +238,7 @@ func NewGroup(in Input, o GroupOptions) (*Transition, error) {
 		return nil, fmt.Errorf("mlsgroup: group id of %d bytes", len(o.GroupID))
 	}
 	extensions := o.Extensions
-	if _, has := extensions.find(ExtensionTypeRequiredCapabilities); !has && o.Profile.rules().requireCredentials {
+	if _, has := extensions.find(ExtensionTypeRequiredCapabilities); !has && !o.exact && o.Profile.rules().requireCredentials {
 		rc := RequiredCapabilities{Credentials: []CredentialType{CredentialTypeBasic, CredentialTypeX509}}
 		extensions = append(Extensions{rc.Extension()}, extensions...)
 	}

@@ -73,6 +73,9 @@ func Join(in Input, w *Welcome, o JoinOptions) (*Transition, error) {
 	if err := gi.verifySigner(s, tree); err != nil {
 		return nil, err
 	}
+	if gi.GroupContext.Epoch > maxEpoch {
+		return nil, fmt.Errorf("mlsgroup: group in epoch %d", gi.GroupContext.Epoch)
+	}
 	own, err := findOwnLeaf(tree, kp.LeafNode)
 	if err != nil {
 		return nil, err

@@ -33,4 +33,6 @@ const (
 	maxUnmergedLeaves = 1 << 20
 	// maxTreeNodes bounds the nodes of a ratchet_tree, blanks counted.
 	maxTreeNodes = 1 << 21
+	// maxEpoch bounds epochs, so that the next one always has a number.
+	maxEpoch = 1<<63 - 1
 )

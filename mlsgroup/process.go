@@ -358,6 +358,9 @@ func (g *Group) processCommit(in *Input, ac *AuthenticatedContent, who *LeafNode
 	if h.membership == membershipEnded {
 		return nil, ErrInactive
 	}
+	if h.context.Epoch >= maxEpoch {
+		return nil, fmt.Errorf("mlsgroup: no epoch after %d", h.context.Epoch)
+	}
 	listed, err := g.resolve(c, sender)
 	if err != nil {
 		return nil, err
