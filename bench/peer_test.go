@@ -124,7 +124,7 @@ func welcomeOf(message []byte) (*mlsgroup.Welcome, error) {
 // commit makes and merges a commit of the proposals, with a path if asked for. The
 // peer it is called on stays as it is.
 func (p *peer) commit(path bool, proposals ...mlsgroup.Proposal) (*peer, mlsgroup.CommitBundle, error) {
-	c, err := p.group.Commit(p.input(p.signer), mlsgroup.CommitOptions{Proposals: proposals, ForcePath: path})
+	c, err := p.group.Commit(p.input(p.signer), mlsgroup.CommitOptions{Proposals: proposals, ForcePath: path, OmitPath: !path})
 	if err != nil {
 		return nil, mlsgroup.CommitBundle{}, err
 	}
