@@ -20,6 +20,9 @@ func newBenchMember(b *testing.B, i int) *benchMember {
 	if err != nil {
 		b.Fatal(err)
 	}
+	if signer, err = signer.Expand(); err != nil {
+		b.Fatal(err)
+	}
 	return &benchMember{in: Input{Rand: rand.Reader, Now: time.Now(), Signer: signer, Do: inParallel}}
 }
 
@@ -247,6 +250,10 @@ func BenchmarkGroupAdd(b *testing.B) {
 		})
 		b.Run("join", func(b *testing.B) {
 			b.ReportAllocs()
+			if last == nil {
+				last = founder.commit(b, o)
+				b.ResetTimer()
+			}
 			for b.Loop() {
 				other.join(b, last.Bundle.Welcome, kp)
 			}
