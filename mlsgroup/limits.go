@@ -31,8 +31,10 @@ const (
 	maxPSKs = 1 << 10
 	// maxUnmergedLeaves bounds a parent node's list.
 	maxUnmergedLeaves = 1 << 20
+	// maxLeafCount bounds the leaves of a tree, blanks counted.
+	maxLeafCount LeafCount = 1 << 20
 	// maxTreeNodes bounds the nodes of a ratchet_tree, blanks counted.
-	maxTreeNodes = 1 << 21
+	maxTreeNodes = 2*int(maxLeafCount) - 1
 	// maxEpoch bounds epochs, so that the next one always has a number.
 	maxEpoch = 1<<63 - 1
 )

@@ -3,6 +3,7 @@ package mlsgroup
 import (
 	"bytes"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -180,4 +181,29 @@ func FuzzRatchetTree(f *testing.F) {
 		tree = tree.withHashes(s, nil)
 		_ = tree.verify(s) // must not panic
 	})
+}
+
+func TestKeySet(t *testing.T) {
+	r := rand.New(rand.NewPCG(2, 2))
+	for _, n := range []int{0, 1, 12, 1000} {
+		keys := make([][]byte, n)
+		for i := range keys {
+			keys[i] = testBytes(r, []int{1, 32, 65}[i%3])
+			keys[i][0] = byte(i)
+		}
+		set := newKeySet(keys...)
+		for i, key := range keys {
+			if !set.has(key) {
+				t.Fatalf("%d keys: key %d is not found", n, i)
+			}
+			if near := append(slices.Clone(key[:len(key)-1]), key[len(key)-1]^1); len(key) > 1 && set.has(near) {
+				t.Fatalf("%d keys: another key than key %d is found", n, i)
+			}
+		}
+		for range 1000 {
+			if set.has(testBytes(r, 32)) {
+				t.Fatal("a key is found that was not given")
+			}
+		}
+	}
 }

@@ -15,10 +15,6 @@ type LeafCount uint32
 // Node returns the index of the leaf in the array form.
 func (i LeafIndex) Node() NodeIndex { return NodeIndex(i) * 2 }
 
-// maxLeafCount bounds what a tree may grow to, so that a node index fits its
-// type with room to spare.
-const maxLeafCount LeafCount = 1 << 28
-
 // leafCountOf returns the leaves of the smallest tree that has room for so
 // many nodes.
 func leafCountOf(nodes int) LeafCount {

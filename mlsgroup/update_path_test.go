@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/iotest"
 
 	"github.com/conclave-mls/conclave/internal/primitive"
 	"github.com/conclave-mls/conclave/internal/secret"
@@ -315,5 +317,84 @@ func TestDecryptPathRefuses(t *testing.T) {
 		if _, err := after.joinPath(s, p.Index, secret.Bytes(p.EncryptionPriv), u.Sender, make(secret.Bytes, s.HashSize())); !errors.Is(err, CheckPathSecretKey) {
 			t.Errorf("joined with another path secret: %v", err)
 		}
+	}
+}
+
+// TestCreatePathFails breaks each thing that createPath is given.
+func TestCreatePathFails(t *testing.T) {
+	g := unmergedGroup(t)
+	broken := errors.New("broken")
+	for _, c := range []struct {
+		name   string
+		change func(o *pathOptions)
+	}{
+		{"no random bytes", func(o *pathOptions) { o.Rand = iotest.ErrReader(broken) }},
+		{"too few random bytes", func(o *pathOptions) {
+			o.Rand = io.MultiReader(io.LimitReader(o.Rand, 100), iotest.ErrReader(broken))
+		}},
+		{"leaf", func(o *pathOptions) {
+			o.Leaf = func(_, _ []byte) (*LeafNode, error) { return nil, broken }
+		}},
+		{"context", func(o *pathOptions) {
+			o.Context = func([]byte) ([]byte, error) { return nil, broken }
+		}},
+	} {
+		before := g.tree.Marshal()
+		o := g.options(1, g.tree.Leaf(1), nil)
+		c.change(&o)
+		if _, err := g.tree.edit(g.s).createPath(o); !errors.Is(err, broken) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if !bytes.Equal(g.tree.Marshal(), before) {
+			t.Errorf("%s: the tree has changed", c.name)
+		}
+	}
+}
+
+// TestCreatePathSameRandom checks that the same random bytes make the same
+// path, whatever the order in which the work is done.
+func TestCreatePathSameRandom(t *testing.T) {
+	g := unmergedGroup(t)
+	create := func(do func(int, func(int))) *createdPath {
+		o := g.options(1, g.tree.Leaf(1), []LeafIndex{7})
+		o.Rand, o.Do = seededReader{rand.New(rand.NewPCG(8, 8))}, do
+		c, err := g.tree.edit(g.s).createPath(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	a, b := create(nil), create(inSequence)
+	if !bytes.Equal(a.Path.append(nil), b.Path.append(nil)) || !a.CommitSecret.Equal(b.CommitSecret) {
+		t.Error("the paths differ")
+	}
+	if first := a.secretFor(0); first == nil || a.secretFor(1) != nil {
+		t.Error("path secrets are for the wrong leaves")
+	} else if a.wipe(); !first.Equal(secret.Bytes(bytes.Repeat([]byte{0}, 32))) {
+		t.Error("a path secret was not wiped")
+	}
+}
+
+func TestJoinPathRefuses(t *testing.T) {
+	g := unmergedGroup(t)
+	private := g.members[0].get(0)
+	for _, c := range []struct {
+		name   string
+		sender LeafIndex
+		length int
+	}{
+		{"a secret of another node", 1, 32},
+		{"a short secret", 1, 31},
+		{"a long secret", 1, 33},
+		{"from itself", 0, 32},
+		{"from outside", 8, 32},
+	} {
+		if _, err := g.tree.joinPath(g.s, 0, private, c.sender, make(secret.Bytes, c.length)); !errors.Is(err, CheckPathSecretKey) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	// Nodes 5 and 13 are blank.
+	if _, err := g.tree.joinPath(g.s, 2, private, 3, make(secret.Bytes, 32)); !errors.Is(err, CheckPathSecretKey) {
+		t.Errorf("a secret of a blank node: %v", err)
 	}
 }

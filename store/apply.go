@@ -102,7 +102,7 @@ func (s *Store) commit(b *pebble.Batch) (err error) {
 			// is not touched again, not even to close it.
 			s.wedged.Store(true)
 			s.disk.fail("panic", "pebble", fmt.Errorf("%v", r))
-			err = fmt.Errorf("%w: %v", ErrOutcomeUnknown, s.disk.cause)
+			err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, s.disk.cause)
 		}
 	}()
 	err = s.db.Apply(b, s.write)
@@ -110,7 +110,7 @@ func (s *Store) commit(b *pebble.Batch) (err error) {
 		s.disk.fail("apply", "batch", err)
 	}
 	if err := s.disk.err(); err != nil {
-		return fmt.Errorf("%w: %v", ErrOutcomeUnknown, err)
+		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 // disk stands between Pebble and the file system and decides what happens when
 // the file system refuses something.
 //
-// Pebble does not survive such errors (v2.1.7, read and tried): when it cannot
+// Pebble does not survive such errors (v2.1.7, read, and tried with errorfs): when it cannot
 // close or create a log it panics while a deferred call unlocks a mutex it has
 // unlocked, which no recover can stop; when a log block fails it panics with the
 // commit pipeline locked, and every later commit and Close wait for ever; a

@@ -20,10 +20,10 @@ var (
 	ErrOptions = errors.New("store: bad options")
 	// ErrOutcomeUnknown answers an Apply or RotateKey that was under way when
 	// the store failed: it is on disk wholly or not at all, and only the next
-	// Open can tell.
+	// Open can tell. It wraps the cause, such as syscall.ENOSPC.
 	ErrOutcomeUnknown = errors.New("store: outcome unknown")
 	// ErrFailed answers every call after the store has failed. The call did
-	// nothing. The store has to be closed and opened again.
+	// nothing. The store has to be closed and opened again. It wraps the cause.
 	ErrFailed = errors.New("store: failed, open it again")
 	// ErrClosed answers every call after Close. The call did nothing.
 	ErrClosed = errors.New("store: closed")

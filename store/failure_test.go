@@ -155,6 +155,8 @@ func failureRun(t *testing.T, what string, f *fault, each int) bool {
 	for _, o := range all {
 		switch applier := o.key[:strings.LastIndexByte(o.key, '/')]; {
 		case o.err == nil:
+		case !errors.Is(o.err, syscall.ENOSPC):
+			t.Errorf("%s: %s: %v hides the cause", what, o.key, o.err)
 		case errors.Is(o.err, ErrOutcomeUnknown):
 			if unknown[applier]++; unknown[applier] > 1 {
 				t.Errorf("%s: %s heard twice that the outcome is unknown", what, applier)

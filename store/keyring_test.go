@@ -130,6 +130,24 @@ func TestRefusedOpenChangesNothing(t *testing.T) {
 	}
 }
 
+func TestNewerRecords(t *testing.T) {
+	fs := vfs.NewMem()
+	s := mustOpen(t, "s", testOptions(fs))
+	mustApply(t, s, put("a", "b"))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	marker := "s/" + dirRecords + "/marker.format-version.000099.999"
+	writeAll(t, fs, marker, nil)
+	before := tree(t, fs, "s")
+	if _, err := Open("s", testOptions(fs)); !errors.Is(err, ErrNewerFormat) {
+		t.Error(err)
+	}
+	if after := tree(t, fs, "s"); !maps.Equal(before, after) {
+		t.Error("files changed")
+	}
+}
+
 func TestRotateKey(t *testing.T) {
 	fs := vfs.NewMem()
 	s := mustOpen(t, "s", testOptions(fs))

@@ -33,7 +33,8 @@ type Options struct {
 	// gives the values away: fixed ones are for tests.
 	Rand io.Reader
 
-	// CacheBytes bounds the block cache; 0 is 64 MiB (8 MiB in memory).
+	// CacheBytes is the size of the block cache; 0 is 64 MiB (8 MiB in memory).
+	// Memtables come on top of it, and take from it when there are more than two.
 	CacheBytes int64
 
 	// MemTableBytes is the size of one of Pebble's memtables, of which up to

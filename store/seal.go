@@ -25,6 +25,7 @@ const (
 	sealedFormat = 1
 	startSize    = 16
 	headerSize   = 1 + 2 + startSize + 4
+	nonceSize    = 12
 	tagSize      = 16
 	padStep      = 16
 
@@ -140,13 +141,17 @@ func derivedAEAD(key secret.Bytes, salt []byte, info string) (cipher.AEAD, error
 // sealedLen is the length of a sealed value of n bytes.
 func sealedLen(n int) int { return headerSize + (n/padStep+1)*padStep + tagSize }
 
-// associated appends what binds a value to its place.
-func (s *sealer) associated(dst, key []byte) []byte {
-	return append(append(dst, s.store[:]...), key...)
+// fillScratch writes the nonce and, behind it, what binds a value to its place. In
+// arrays of their own they would be allocated anew for every value, as they go
+// through an interface.
+func (s *sealer) fillScratch(scratch []byte, counter uint32, key []byte) []byte {
+	scratch = append(scratch[:0], make([]byte, nonceSize-4)...)
+	scratch = binary.BigEndian.AppendUint32(scratch, counter)
+	return append(append(scratch, s.store[:]...), key...)
 }
 
 // seal writes value, sealed for key, to dst, which has sealedLen(len(value))
-// bytes. scratch is memory for the associated data and comes back for reuse.
+// bytes. scratch is memory for nonce and associated data and comes back for reuse.
 func (s *sealer) seal(dst, key, value, scratch []byte) ([]byte, error) {
 	st := s.current.Load()
 	n := st.next.Add(1) - 1
@@ -157,18 +162,15 @@ func (s *sealer) seal(dst, key, value, scratch []byte) ([]byte, error) {
 		st = s.current.Load()
 		n = st.next.Add(1) - 1
 	}
-	var nonce [12]byte
-	binary.BigEndian.PutUint32(nonce[8:], uint32(n))
-
 	dst[0] = sealedFormat
 	binary.BigEndian.PutUint16(dst[1:], st.dataKey)
 	copy(dst[3:], st.id[:])
-	copy(dst[3+startSize:], nonce[8:])
+	binary.BigEndian.PutUint32(dst[3+startSize:], uint32(n))
 	plain := dst[headerSize : len(dst)-tagSize]
 	clear(plain[copy(plain, value):])
 	plain[len(value)] = 0x80
-	scratch = s.associated(scratch[:0], key)
-	st.aead.Seal(plain[:0], nonce[:], plain, scratch)
+	scratch = s.fillScratch(scratch, uint32(n), key)
+	st.aead.Seal(plain[:0], scratch[:nonceSize], plain, scratch[nonceSize:])
 	return scratch, nil
 }
 
@@ -204,10 +206,8 @@ func (s *sealer) open(sealed, key, scratch []byte) (value, scratchOut []byte, er
 	if err != nil {
 		return nil, scratch, err
 	}
-	var nonce [12]byte
-	binary.BigEndian.PutUint32(nonce[8:], v.counter)
-	scratch = s.associated(scratch[:0], key)
-	plain, err := aead.Open(make([]byte, 0, len(v.ciphertext)-tagSize), nonce[:], v.ciphertext, scratch)
+	scratch = s.fillScratch(scratch, v.counter, key)
+	plain, err := aead.Open(make([]byte, 0, len(v.ciphertext)-tagSize), scratch[:nonceSize], v.ciphertext, scratch[nonceSize:])
 	if err != nil {
 		return nil, scratch, fmt.Errorf("%w: a value does not open under its key", ErrCorrupt)
 	}

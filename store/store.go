@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -99,6 +101,9 @@ func Open(dir string, o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	s.pressure = newPressure(uint64(o.MemTableBytes))
+	if err := s.checkRecords(); err != nil {
+		return nil, err
+	}
 	db, err := pebble.Open(s.path(dirRecords), s.pebbleOptions(o))
 	if err != nil {
 		return nil, openError(err)
@@ -108,6 +113,24 @@ func Open(dir string, o Options) (_ *Store, err error) {
 		return nil, fmt.Errorf("store: open: %w", err)
 	}
 	return s, nil
+}
+
+// checkRecords refuses what a newer Pebble has written, by the name of the file
+// in which Pebble keeps its format, since its own error has no kind.
+func (s *Store) checkRecords() error {
+	names, err := s.disk.List(s.path(dirRecords))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("store: open: %w", err)
+	}
+	for _, name := range names {
+		if rest, ok := strings.CutPrefix(name, "marker.format-version."); ok {
+			format, err := strconv.ParseUint(rest[strings.LastIndexByte(rest, '.')+1:], 10, 64)
+			if err == nil && format > uint64(pebble.FormatNewest) {
+				return fmt.Errorf("%w: records have format %d, this version knows %d", ErrNewerFormat, format, uint64(pebble.FormatNewest))
+			}
+		}
+	}
+	return nil
 }
 
 func openError(err error) error {
@@ -269,7 +292,7 @@ func (s *Store) RotateKey(newKey secret.Bytes) error {
 	}
 	if err := s.replaceStoreFile(b); err != nil {
 		next.wipe()
-		return fmt.Errorf("%w: %v", ErrOutcomeUnknown, err)
+		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 	}
 	return s.sealer.adopt(next)
 }
@@ -351,7 +374,7 @@ func (s *Store) usable() error {
 		return ErrClosed
 	}
 	if err := s.disk.err(); err != nil {
-		return fmt.Errorf("%w: %v", ErrFailed, err)
+		return fmt.Errorf("%w: %w", ErrFailed, err)
 	}
 	return nil
 }
@@ -364,8 +387,10 @@ func (s *Store) onFail(cause error) {
 
 func (s *Store) pebbleOptions(o Options) *pebble.Options {
 	po := &pebble.Options{
-		FS:                 s.disk,
-		CacheSize:          o.CacheBytes,
+		FS: s.disk,
+		// Pebble takes the memtables out of the cache; in quiet times there is one,
+		// and one more that is being flushed or kept for reuse.
+		CacheSize:          o.CacheBytes + 2*o.MemTableBytes,
 		MemTableSize:       uint64(o.MemTableBytes),
 		FormatMajorVersion: pebble.FormatNewest,
 		DisableWAL:         o.InMemory,

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+	"testing/synctest"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -159,6 +160,22 @@ func TestCleanCloseNeedsNoLog(t *testing.T) {
 	s = mustOpen(t, "s", testOptions(fs))
 	if got := get(t, s, "a"); got != "b" || removed == 0 {
 		t.Errorf("got %q after removing %d logs", got, removed)
+	}
+}
+
+// TestBubble runs a store where time stands still, as the engine's tests do: it
+// leaves no goroutine behind, which synctest checks.
+func TestBubble(t *testing.T) {
+	for _, o := range []Options{{Key: testKey(1), InMemory: true}, testOptions(vfs.NewMem())} {
+		synctest.Test(t, func(t *testing.T) {
+			s := mustOpen(t, "s", o)
+			for i := range 50 {
+				mustApply(t, s, historySet(i))
+			}
+			if got := get(t, s, "sequence"); got != "49" {
+				t.Errorf("got %q", got)
+			}
+		})
 	}
 }
 
