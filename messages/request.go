@@ -3,6 +3,16 @@ package messages
 // overhead is what a request is counted for beside the bytes it points to.
 const overhead = 128
 
+// Step is embedded by the requests and replies that actors exchange among
+// themselves, which are no part of this vocabulary.
+type Step struct{}
+
+// Size implements [Request].
+func (Step) Size() int { return overhead }
+
+func (Step) request() {}
+func (Step) reply()   {}
+
 func total[T ~[]byte | ~string](list []T) int {
 	n := 0
 	for _, x := range list {

@@ -1,0 +1,520 @@
+package actors
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/store"
+)
+
+// conversation owns one conversation of one client: its committed group, what the
+// transaction that holds its guard has staged, the requests that wait, and its own
+// commits on their way.
+//
+// Single calls are gathered and run together when the run letter comes: what has
+// arrived by then is staged one after the other, applied at once, and answered in
+// the order of arrival. While the actor waits for the disk the next batch gathers.
+type conversation struct {
+	sys    *System
+	client *client
+	entry  *entry
+	id     messages.ConversationID
+	key    store.ConversationKey
+
+	guard   namedGuard
+	batch   []*task // single calls that run at the next run letter
+	running bool    // that letter is on its way
+
+	state   *state // committed; nil: not loaded
+	stage   *stage // of the transaction that holds the guard; nil: nobody does
+	sending *sending
+	resend  *resend
+	closed  bool
+}
+
+// run tells the conversation to work off its batch.
+type run struct{}
+
+// wake tells a conversation to load and to settle what is in doubt. It carries a
+// hold on the entry.
+type wake struct{}
+
+func (run) letter()  {}
+func (wake) letter() {}
+
+func newConversation(s *System, c *client, e *entry) *conversation {
+	return &conversation{sys: s, client: c, entry: e, id: e.key.id, key: s.keys.Conversation(c.keys, []byte(e.key.id))}
+}
+
+func (c *conversation) receive(l letter) {
+	err := safely(c.sys.log, "conversation", func() error { c.handle(l); return nil })
+	if err != nil {
+		c.broken(l, err)
+	}
+}
+
+// broken deals with a panic: whoever was being served is answered, what is in memory
+// is dropped and will be read back from the store, and the rest goes on.
+func (c *conversation) broken(l letter, err error) {
+	c.state = nil
+	tx := (*transaction)(nil)
+	switch l := l.(type) {
+	case *task:
+		l.answer(nil, err)
+		tx = l.tx
+	case prepare:
+		l.tx.actor.send(vote{participant: c.entry.actor, err: err})
+	case settle:
+		c.leave(l.tx)
+	case abort:
+		c.leave(l.tx)
+	}
+	for _, t := range c.batch {
+		t.answer(nil, err)
+	}
+	c.batch = nil
+	if c.stage != nil {
+		// What was staged rests on what is gone. Its transaction cannot finish.
+		c.stage.err = err
+	} else if tx != nil {
+		tx.actor.send(doom{err})
+	}
+	_ = safely(c.sys.log, "conversation", func() error { c.serve(); return nil })
+}
+
+func (c *conversation) handle(l letter) {
+	switch l := l.(type) {
+	case *task:
+		c.take(l)
+	case run:
+		c.running = false
+		c.runBatch()
+	case cancelTask:
+		c.cancel(l.task)
+	case evict:
+		c.drop(func(w claim) bool { return w.tx == l.tx }, l.err)
+	case prepare:
+		c.prepare(l.tx)
+	case settle:
+		c.settle(l.tx)
+	case abort:
+		c.abort(l.tx)
+	case sendResult:
+		c.sent(l)
+	case resendDue:
+		c.resendNow(l)
+	case wake:
+		defer c.entry.release()
+		if err := c.load(); err != nil {
+			c.sys.log.Error("conversation does not load", logID(c.id), logError(err))
+			return
+		}
+		c.scheduleResend()
+	case closeActor:
+		c.closed = true
+		c.stopResend()
+		c.drop(func(claim) bool { return true }, messages.ErrClosed)
+	}
+}
+
+func (c *conversation) stopped() {
+	c.stopResend()
+	c.drop(func(claim) bool { return true }, messages.ErrClosed)
+}
+
+// take accepts a request. Reads are served at once. Everything else needs the guard;
+// but while it is held only because a commit is on its way, messages can still be
+// decrypted in the epoch that commit would end.
+func (c *conversation) take(t *task) {
+	if err := t.ctx.Err(); err != nil {
+		t.answer(nil, err)
+		return
+	}
+	if c.closed && t.tx == nil {
+		t.answer(nil, messages.ErrClosed)
+		return
+	}
+	if isRead(t.request) && (t.tx == nil || !c.guard.holds(t.tx)) {
+		reply, err := c.readCommitted(t)
+		t.answer(reply, err)
+		return
+	}
+	if s := c.sending; s != nil && t.send != 0 && t.send == s.id && !isDecrypt(t.request) {
+		t.answer(nil, messages.ErrSending)
+		return
+	}
+	if t.tx == nil && isDecrypt(t.request) && c.openWhileSending() {
+		c.gather(t)
+		return
+	}
+	if !c.guard.admit(claim{t.tx, true, t}) {
+		c.report()
+		return
+	}
+	c.granted(t)
+}
+
+// openWhileSending tells whether messages of single calls may be decrypted although
+// the guard is held: a commit is on its way, and nothing else is staged.
+func (c *conversation) openWhileSending() bool {
+	return c.sending != nil && (c.stage == nil || c.stage.clean())
+}
+
+// granted serves a request that has the guard.
+func (c *conversation) granted(t *task) {
+	if t.tx == nil {
+		c.gather(t)
+		return
+	}
+	if c.stage == nil || c.stage.tx != t.tx {
+		c.stage = &stage{tx: t.tx}
+		c.entry.hold()
+		t.tx.actor.send(enlisted{c.entry.actor})
+	}
+	c.step(t)
+}
+
+// gather puts a single call into the batch.
+func (c *conversation) gather(t *task) {
+	c.batch = append(c.batch, t)
+	if !c.running {
+		c.running = true
+		c.entry.actor.send(run{})
+	}
+}
+
+// runBatch stages all gathered calls, applies once, and answers.
+func (c *conversation) runBatch() {
+	batch := c.batch
+	c.batch = nil
+	if len(batch) == 0 {
+		c.serve()
+		return
+	}
+	if err := c.load(); err != nil {
+		for _, t := range batch {
+			t.answer(nil, err)
+		}
+		c.serve()
+		return
+	}
+	replies := make([]result, len(batch))
+	st := &stage{state: c.state}
+	done := 0
+	err := safely(c.sys.log, "batch", func() error {
+		for i, t := range batch {
+			// Who took the guard meanwhile goes first; and a commit ends the batch,
+			// as what comes behind it has to wait for the delivery service.
+			if c.held(t) || c.sending != nil && !isDecrypt(t.request) || done > 0 && sends(t.request) {
+				break
+			}
+			done = i + 1
+			if err := t.ctx.Err(); err != nil {
+				replies[i].err = err
+				continue
+			}
+			replies[i].reply, replies[i].err = c.perform(st, t)
+			if errors.Is(replies[i].err, errAnswerLater) {
+				break
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		err = c.commit(st)
+	}
+	for i, t := range batch[:done] {
+		switch {
+		case errors.Is(replies[i].err, errAnswerLater) && err == nil:
+		case err != nil && replies[i].err == nil, errors.Is(replies[i].err, errAnswerLater):
+			t.answer(nil, err)
+		default:
+			t.answer(replies[i].reply, replies[i].err)
+		}
+	}
+	if err != nil {
+		c.state = nil
+	}
+	for _, t := range batch[done:] {
+		c.requeue(t)
+	}
+	c.serve()
+}
+
+// errAnswerLater is the result of a step whose answer comes with the delivery
+// service's verdict.
+var errAnswerLater = errors.New("actors: answered later")
+
+// held tells whether a transaction has the guard, and so goes before a single call.
+func (c *conversation) held(t *task) bool {
+	return len(c.guard.holders) > 0 && !(isDecrypt(t.request) && c.openWhileSending())
+}
+
+// requeue puts a gathered call back that could not be run.
+func (c *conversation) requeue(t *task) {
+	if t.tx == nil && isDecrypt(t.request) && c.openWhileSending() || c.guard.admit(claim{nil, true, t}) {
+		c.gather(t)
+		return
+	}
+	c.report()
+}
+
+// commit makes a stage durable, and current. The law is here: stage, persist, swap,
+// release.
+func (c *conversation) commit(st *stage) error {
+	if st.changes.Len() > 0 {
+		if err := c.sys.apply(&st.changes); err != nil {
+			return err
+		}
+	}
+	c.swap(st)
+	return nil
+}
+
+// swap makes a durable stage the current state, wipes what it has consumed and tells
+// of its events.
+func (c *conversation) swap(st *stage) {
+	if st.state != nil {
+		c.state = st.state
+	}
+	st.changes.Wipe()
+	for _, b := range st.consumed {
+		b.Wipe()
+	}
+	for _, e := range st.events {
+		c.sys.events.send(e)
+	}
+	st.consumed, st.events = nil, nil
+	if s := st.settles; s != nil {
+		st.settles = nil
+		s()
+	}
+}
+
+// step runs a step of the transaction that holds the guard.
+func (c *conversation) step(t *task) {
+	if err := c.load(); err != nil {
+		t.answer(nil, err)
+		return
+	}
+	if c.stage.err != nil {
+		t.answer(nil, c.stage.err)
+		return
+	}
+	if c.stage.state == nil || c.stage.clean() {
+		c.stage.state = c.state
+	}
+	reply, err := c.perform(c.stage, t)
+	if err == nil || !errors.Is(err, errAnswerLater) {
+		t.answer(reply, err)
+	}
+}
+
+// serve grants the guard to those who wait, as far as it is free.
+func (c *conversation) serve() {
+	for len(c.batch) == 0 {
+		w, ok := c.guard.next()
+		if !ok {
+			break
+		}
+		c.granted(w.task)
+		for w.tx == nil {
+			// All single calls that wait in a row run in one batch.
+			if len(c.guard.waiting) == 0 || c.guard.waiting[0].tx != nil {
+				break
+			}
+			if w, ok = c.guard.next(); !ok {
+				break
+			}
+			c.granted(w.task)
+		}
+	}
+	c.report()
+}
+
+func (c *conversation) report() {
+	c.guard.report(c.client.coordinator, resource{c.entry.actor, ""})
+}
+
+// cancel answers a request that still waits; one whose commit is on its way gives up
+// waiting, and the commit stays in doubt.
+func (c *conversation) cancel(t *task) {
+	for i, b := range c.batch {
+		if b == t {
+			c.batch = append(c.batch[:i], c.batch[i+1:]...)
+			t.answer(nil, t.ctx.Err())
+			break
+		}
+	}
+	c.drop(func(w claim) bool { return w.task == t }, t.ctx.Err())
+	if s := c.sending; s != nil && s.task == t {
+		s.cancel(t.ctx.Err())
+	}
+}
+
+func (c *conversation) drop(match func(claim) bool, err error) {
+	dropped := c.guard.drop(match)
+	for _, w := range dropped {
+		w.task.answer(nil, err)
+	}
+	if len(dropped) > 0 {
+		c.serve()
+	}
+}
+
+// prepare votes with what is staged.
+func (c *conversation) prepare(tx *transaction) {
+	v := vote{participant: c.entry.actor}
+	switch {
+	case c.stage == nil || c.stage.tx != tx:
+		v.err = messages.ErrInternal
+	case c.stage.err != nil:
+		v.err = c.stage.err
+	default:
+		v.err = c.closeDoubt(c.stage)
+		v.changes = &c.stage.changes
+	}
+	tx.actor.send(v)
+}
+
+// settle makes what the transaction has staged current: its batch is durable.
+func (c *conversation) settle(tx *transaction) {
+	if st := c.stage; st != nil && st.tx == tx {
+		c.swap(st)
+	}
+	c.leave(tx)
+}
+
+// abort drops what the transaction has staged, but not what has left: generations
+// handed out are burnt, and what preceded a commit in doubt is applied.
+func (c *conversation) abort(tx *transaction) {
+	c.drop(func(w claim) bool { return w.tx == tx }, messages.ErrInvalidTransaction)
+	if s := c.sending; s != nil && s.tx == tx {
+		c.giveUp(s)
+	}
+	if st := c.stage; st != nil && st.tx == tx {
+		st.changes.Wipe()
+		if err := c.keepHanded(st); err != nil {
+			c.sys.log.Error("abort", logID(c.id), logError(err))
+			c.state = nil
+		}
+	}
+	c.leave(tx)
+}
+
+// leave ends a transaction here and lets the next in.
+func (c *conversation) leave(tx *transaction) {
+	var final []messages.FinalConversation
+	if st := c.stage; st != nil && st.tx == tx {
+		final = st.final
+		c.stage = nil
+		c.guard.release(tx)
+		c.entry.release()
+	}
+	tx.actor.send(settled{c.entry.actor, final})
+	c.scheduleResend()
+	c.serve()
+}
+
+// perform carries out one request on a stage: the table of doc.go. An error has
+// staged nothing.
+func (c *conversation) perform(st *stage, t *task) (messages.Reply, error) {
+	if _, touch := t.request.(touchConversation); touch {
+		return stepDone{}, nil
+	}
+	if isRead(t.request) {
+		return c.read(st, t.request)
+	}
+	if c.sending != nil && st.tx != nil && !isDecrypt(t.request) {
+		return nil, messages.ErrSending
+	}
+	switch r := t.request.(type) {
+	case messages.DecryptMessage:
+		return c.decrypt(st, t, r.Message)
+	case requireAbsent:
+		return stepDone{}, c.requireAbsent(st, true)
+	case adopt:
+		return c.adopt(st, r)
+	case join:
+		return c.joinExternally(st, t, r)
+	case messages.WipeConversation:
+		return c.wipe(st)
+	case messages.DropInDoubt:
+		return c.dropInDoubt(st)
+	}
+	if err := c.requireGroup(st); err != nil {
+		return nil, err
+	}
+	if needsSettled(t.request) {
+		if f := c.doubt(st); f != nil {
+			return nil, c.settleFirst(st, t, f)
+		}
+	}
+	switch r := t.request.(type) {
+	case messages.EncryptMessage:
+		return c.encrypt(st, t, r)
+	case messages.ProposeAdd, messages.ProposeRemove, messages.ProposeUpdate:
+		return c.propose(st, t, r)
+	case messages.ClearPendingProposal:
+		return c.clearProposal(st, r)
+	case messages.AddMembers, messages.RemoveMembers, messages.UpdateKeyMaterial, messages.CommitPendingProposals, rotate:
+		return c.commitGroup(st, t)
+	}
+	return nil, fmt.Errorf("%w: %T is no request of a conversation", messages.ErrInvalidArgument, t.request)
+}
+
+// requireGroup fails where there is no group to work on.
+func (c *conversation) requireGroup(st *stage) error {
+	if st.state.group != nil {
+		return nil
+	}
+	if f := st.state.joining(); f != nil {
+		doubt := f.doubt()
+		return &doubt
+	}
+	return messages.ErrConversationNotFound
+}
+
+// requireAbsent fails where there is a group already. A join on its way counts if
+// pending does: a Welcome may take its place, a creation not.
+func (c *conversation) requireAbsent(st *stage, pending bool) error {
+	if st.state.group != nil || pending && st.state.joining() != nil {
+		return messages.ErrConversationAlreadyExists
+	}
+	return nil
+}
+
+// Kinds of requests.
+
+func isRead(r messages.Request) bool {
+	switch r.(type) {
+	case messages.ReadConversation, messages.ListMembers, messages.ExportSecret, messages.ExportGroupInfo:
+		return true
+	}
+	return false
+}
+
+func isDecrypt(r messages.Request) bool {
+	_, ok := r.(messages.DecryptMessage)
+	return ok
+}
+
+// sends tells whether a request may send a commit and so wait for a verdict.
+func sends(r messages.Request) bool {
+	switch r.(type) {
+	case messages.AddMembers, messages.RemoveMembers, messages.UpdateKeyMaterial, messages.CommitPendingProposals, rotate, join:
+		return true
+	}
+	return false
+}
+
+// needsSettled tells whether a request has to wait until no commit is in doubt (RFC
+// 9420 15.2: a member sends nothing in an epoch that it may have ended).
+func needsSettled(r messages.Request) bool {
+	switch r.(type) {
+	case messages.EncryptMessage, messages.ProposeAdd, messages.ProposeRemove, messages.ProposeUpdate, messages.ClearPendingProposal:
+		return true
+	}
+	return sends(r)
+}

@@ -1,0 +1,152 @@
+package actors
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/conclave-mls/conclave/internal/primitive"
+	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/mlsgroup"
+	"github.com/conclave-mls/conclave/store"
+)
+
+// useCredential finds the credential for a suite and keeps it, shared, until the
+// transaction ends, so that it is not removed meanwhile. The zero ref means the
+// newest of the suite's signature scheme. It answers credentialUsed.
+type useCredential struct {
+	messages.Step
+	suite mlsgroup.CipherSuite // 0: the credential's
+	ref   messages.CredentialRef
+}
+
+type credentialUsed struct {
+	messages.Step
+	record *credentialRecord
+}
+
+// stepDone answers a step that has nothing to say.
+type stepDone struct{ messages.Step }
+
+func (a *clientActor) addCredential(tx *transaction, r messages.AddCredential) (messages.Reply, error) {
+	suite, ok := primitive.Lookup(uint16(r.CipherSuite))
+	if !ok {
+		return nil, fmt.Errorf("%w: %w: %v", messages.ErrInvalidArgument, mlsgroup.ErrUnsupportedCipherSuite, r.CipherSuite)
+	}
+	if r.Credential.Type == mlsgroup.CredentialTypeBasic && !bytes.Equal(r.Credential.Identity, []byte(a.client.id)) {
+		return nil, fmt.Errorf("%w: identity is not the client's", messages.ErrWrongCredential)
+	}
+	record, err := a.client.newCredential(r.CipherSuite, r.Credential)
+	if err != nil {
+		return nil, err
+	}
+	if len(r.SignaturePrivate) > 0 || len(r.SignatureKey) > 0 {
+		public, err := suite.SignaturePublicKey(r.SignaturePrivate)
+		if err != nil || len(r.SignatureKey) > 0 && !bytes.Equal(public, r.SignatureKey) {
+			return nil, fmt.Errorf("%w: signature keys do not belong together", messages.ErrWrongCredential)
+		}
+		record.private, record.entry.SignatureKey = r.SignaturePrivate, public
+		record.entry.Ref = refOf(public)
+	}
+	changes := new(store.ChangeSet)
+	changes.Put(a.client.credentialKey(record.entry.Ref), record.marshal())
+	return messages.CredentialAdded{Credential: record.entry}, a.commit(tx, changes)
+}
+
+// credentials lists what the transaction sees, oldest first.
+func (a *clientActor) credentials(tx *transaction) ([]*credentialRecord, error) {
+	records, err := a.list(tx, a.client.keys.Credential(nil, nil))
+	if err != nil {
+		return nil, err
+	}
+	all := make([]*credentialRecord, len(records))
+	for i, rec := range records {
+		if all[i], err = parseCredentialRecord(rec.Value); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortStableFunc(all, func(x, y *credentialRecord) int {
+		return x.entry.CreatedAt.Compare(y.entry.CreatedAt)
+	})
+	return all, nil
+}
+
+func (a *clientActor) listCredentials(tx *transaction) (messages.Reply, error) {
+	all, err := a.credentials(tx)
+	if err != nil {
+		return nil, err
+	}
+	reply := messages.CredentialsListed{}
+	for _, c := range all {
+		c.private.Wipe()
+		reply.Credentials = append(reply.Credentials, c.entry)
+	}
+	return reply, nil
+}
+
+// credential finds a credential that can sign in a suite.
+func (a *clientActor) credential(tx *transaction, cs mlsgroup.CipherSuite, ref messages.CredentialRef) (*credentialRecord, error) {
+	if ref != (messages.CredentialRef{}) {
+		value, err := a.get(tx, a.client.credentialKey(ref))
+		if err != nil {
+			return nil, err
+		}
+		if value == nil {
+			return nil, messages.ErrCredentialNotFound
+		}
+		c, err := parseCredentialRecord(value)
+		if err == nil && cs != 0 && !sameScheme(c.entry.CipherSuite, cs) {
+			return nil, fmt.Errorf("%w: it signs for %v", messages.ErrWrongCredential, c.entry.CipherSuite)
+		}
+		return c, err
+	}
+	if cs == 0 {
+		cs = a.client.config.Load().suites[0]
+	}
+	all, err := a.credentials(tx)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range slices.Backward(all) {
+		if sameScheme(c.entry.CipherSuite, cs) {
+			return c, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: none for %v", messages.ErrCredentialNotFound, cs)
+}
+
+// sameScheme tells whether two suites sign in the same way, so that a credential of
+// one serves the other.
+func sameScheme(a, b mlsgroup.CipherSuite) bool {
+	sa, oka := primitive.Lookup(uint16(a))
+	sb, okb := primitive.Lookup(uint16(b))
+	return oka && okb && sa.SignatureScheme() == sb.SignatureScheme()
+}
+
+// removeCredential deletes a credential that no conversation uses, and the key
+// packages made from it. The use records tell in one lookup; who is about to write
+// one holds the guard, shared.
+func (a *clientActor) removeCredential(tx *transaction, r messages.RemoveCredential) (messages.Reply, error) {
+	reader := a.reader(tx)
+	uses := store.PrefixRange(a.client.keys.Uses(nil, r.Ref[:]))
+	uses.Limit = 1
+	found, err := reader.Range(uses)
+	if err != nil {
+		return nil, a.sys.storeError(err)
+	}
+	if len(found) > 0 {
+		return nil, &messages.CredentialInUse{Conversation: messages.ConversationID(found[0].Value)}
+	}
+	packages, err := a.keyPackages(tx)
+	if err != nil {
+		return nil, err
+	}
+	changes := new(store.ChangeSet)
+	for _, k := range packages {
+		if k.credential == r.Ref {
+			changes.Delete(a.client.keyPackageKey(k.ref))
+		}
+	}
+	changes.Delete(a.client.credentialKey(r.Ref))
+	return messages.CredentialRemoved{}, a.commit(tx, changes)
+}

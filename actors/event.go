@@ -1,0 +1,40 @@
+package actors
+
+import (
+	"go.uber.org/zap"
+
+	"github.com/conclave-mls/conclave/messages"
+)
+
+// event is told to a client's observer, after what it tells of is durable.
+type event struct {
+	to      *client
+	epoch   *messages.EpochChanged
+	settled *messages.CommitSettled
+}
+
+func (event) letter() {}
+
+// events is the one actor that calls observers: in the order in which actors sent
+// to it, which is the order of things within each conversation. A slow observer
+// holds up events and nothing else.
+type events struct{ log *zap.Logger }
+
+func (o *events) receive(l letter) {
+	e, ok := l.(event)
+	if !ok {
+		return
+	}
+	_ = safely(o.log, "observer", func() error {
+		observer := e.to.config.Load().observer
+		if e.epoch != nil && observer.EpochChanged != nil {
+			observer.EpochChanged(*e.epoch)
+		}
+		if e.settled != nil && observer.CommitSettled != nil {
+			observer.CommitSettled(*e.settled)
+		}
+		return nil
+	})
+}
+
+func (o *events) stopped() {}

@@ -1,0 +1,90 @@
+package actors
+
+import (
+	"log/slog"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+// letter is what one actor receives from another, or from itself.
+type letter interface{ letter() }
+
+// receiver is an actor's behaviour. receive is called for one letter at a time, and
+// stopped once after the last.
+type receiver interface {
+	receive(letter)
+	stopped()
+}
+
+// ref is the address of an actor. It is comparable.
+type ref interface {
+	// send delivers a letter, behind all that this goroutine has sent before. To
+	// an actor that has stopped it does nothing.
+	send(letter)
+	// stop ends the actor behind the letters already sent to it. The channel is
+	// closed when it has stopped.
+	stop() <-chan struct{}
+}
+
+// host runs actors. It is all that the engine knows of the actor library: of
+// protoactor it uses spawn, send and poison, and none of futures, stash, receive
+// timeouts, bounded mailboxes, supervisors and its logger, which are slow, racy or
+// print what they carry. The twin of goroutines and channels in host_test.go is the
+// reference that the tests hold it against.
+type host interface {
+	spawn(receiver) ref
+	// close ends the host, after all its actors have stopped.
+	close()
+}
+
+// protoHost is the host of protoactor, one actor system for each engine.
+type protoHost struct{ system *actor.ActorSystem }
+
+func newProtoHost() host {
+	system := actor.NewActorSystemWithConfig(actor.Configure(
+		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }),
+	))
+	// Receivers recover their own panics (see safely), so that nothing reaches a
+	// supervisor. Should anything ever, the actor stops; it is not run on as a new
+	// zero value.
+	system.Root = system.Root.WithGuardian(stopGuardian)
+	return &protoHost{system: system}
+}
+
+// stopGuardian is one value for the whole package, as protoactor registers a
+// guardian for each strategy value and never removes it.
+var stopGuardian = actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
+
+func (h *protoHost) spawn(r receiver) ref {
+	p := &protoRef{root: h.system.Root, receiver: r, done: make(chan struct{})}
+	p.pid = h.system.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return p }))
+	return p
+}
+
+func (h *protoHost) close() { h.system.Shutdown() }
+
+// protoRef is an actor of protoactor and its address in one.
+type protoRef struct {
+	root     *actor.RootContext
+	pid      *actor.PID
+	receiver receiver
+	done     chan struct{}
+}
+
+// Receive implements actor.Actor.
+func (p *protoRef) Receive(c actor.Context) {
+	switch m := c.Message().(type) {
+	case letter:
+		p.receiver.receive(m)
+	case *actor.Stopped:
+		p.receiver.stopped()
+		close(p.done)
+	}
+}
+
+func (p *protoRef) send(l letter) { p.root.Send(p.pid, l) }
+
+func (p *protoRef) stop() <-chan struct{} {
+	p.root.Poison(p.pid)
+	return p.done
+}

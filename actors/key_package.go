@@ -1,0 +1,243 @@
+package actors
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/conclave-mls/conclave/internal/primitive"
+	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/mlsgroup"
+	"github.com/conclave-mls/conclave/store"
+)
+
+type keyPackageRef = mlsgroup.KeyPackageRef
+
+// takeKeyPackage finds the first of some references that is stored, and keeps it to
+// the transaction. It answers keyPackageTaken, or ErrOrphanWelcome.
+type takeKeyPackage struct {
+	messages.Step
+	refs []keyPackageRef
+}
+
+type keyPackageTaken struct {
+	messages.Step
+	record     *keyPackageRecord
+	credential *credentialRecord
+}
+
+// spendKeyPackage deletes a key package that has done its work.
+type spendKeyPackage struct {
+	messages.Step
+	ref keyPackageRef
+}
+
+// readPSK reads an external pre-shared key as the transaction sees it. It answers
+// pskRead, whose psk is nil where there is none.
+type readPSK struct {
+	messages.Step
+	id []byte
+}
+
+type pskRead struct {
+	messages.Step
+	psk *pskValue
+}
+
+func (a *clientActor) keyPackages(tx *transaction) ([]*keyPackageRecord, error) {
+	records, err := a.list(tx, a.client.keys.KeyPackage(nil, nil))
+	if err != nil {
+		return nil, err
+	}
+	all := make([]*keyPackageRecord, len(records))
+	for i, rec := range records {
+		if all[i], err = parseKeyPackageRecord(rec.Value); err != nil {
+			return nil, err
+		}
+		all[i].initPrivate.Wipe()
+		all[i].leafPrivate.Wipe()
+	}
+	return all, nil
+}
+
+func (a *clientActor) listKeyPackages(tx *transaction) (messages.Reply, error) {
+	all, err := a.keyPackages(tx)
+	if err != nil {
+		return nil, err
+	}
+	reply := messages.KeyPackagesListed{}
+	for _, k := range all {
+		reply.KeyPackages = append(reply.KeyPackages, k.entry())
+	}
+	return reply, nil
+}
+
+func (a *clientActor) countKeyPackages(tx *transaction, r messages.CountKeyPackages) (messages.Reply, error) {
+	all, err := a.keyPackages(tx)
+	if err != nil {
+		return nil, err
+	}
+	n, now := 0, a.sys.options.Now()
+	for _, k := range all {
+		e := k.entry()
+		if e.CipherSuite == r.CipherSuite && e.NotBefore.Before(now) && now.Before(e.NotAfter) {
+			n++
+		}
+	}
+	return messages.KeyPackagesCounted{Count: n}, nil
+}
+
+func (a *clientActor) deleteKeyPackages(tx *transaction, refs []keyPackageRef) (messages.Reply, error) {
+	changes := new(store.ChangeSet)
+	for _, ref := range refs {
+		if len(ref) == 0 || len(ref) > 64 {
+			return nil, fmt.Errorf("%w: key package reference of %d bytes", messages.ErrInvalidArgument, len(ref))
+		}
+		changes.Delete(a.client.keyPackageKey(ref))
+	}
+	return messages.KeyPackagesDeleted{}, a.commit(tx, changes)
+}
+
+// findKeyPackage returns the first reference that is stored.
+func (a *clientActor) findKeyPackage(tx *transaction, refs []keyPackageRef) (*keyPackageRecord, error) {
+	keys := make([][]byte, len(refs))
+	for i, ref := range refs {
+		keys[i] = a.client.keyPackageKey(ref)
+	}
+	values, err := a.reader(tx).GetMany(keys...)
+	if err != nil {
+		return nil, a.sys.storeError(err)
+	}
+	for _, value := range values {
+		if value != nil {
+			return parseKeyPackageRecord(value)
+		}
+	}
+	return nil, messages.ErrOrphanWelcome
+}
+
+// takeKeyPackage reads it again, now that nobody else can spend it.
+func (a *clientActor) takeKeyPackage(tx *transaction, ref keyPackageRef) (messages.Reply, error) {
+	record, err := a.findKeyPackage(tx, []keyPackageRef{ref})
+	if err != nil {
+		return nil, err
+	}
+	credential, err := a.credential(tx, 0, record.credential)
+	if err != nil {
+		return nil, err
+	}
+	return keyPackageTaken{record: record, credential: credential}, nil
+}
+
+// importKeyPackage stores a key package of another engine, and the credential it
+// was made with.
+func (a *clientActor) importKeyPackage(tx *transaction, r messages.ImportKeyPackage) (messages.Reply, error) {
+	kp, err := readKeyPackage(r.KeyPackage)
+	if err != nil {
+		return nil, err
+	}
+	suite, ok := primitive.Lookup(uint16(kp.CipherSuite))
+	if !ok {
+		return nil, fmt.Errorf("%w: %w: %v", messages.ErrInvalidArgument, mlsgroup.ErrUnsupportedCipherSuite, kp.CipherSuite)
+	}
+	public, err := suite.SignaturePublicKey(r.SignaturePrivate)
+	if err != nil || !bytes.Equal(public, kp.LeafNode.SignatureKey) {
+		return nil, fmt.Errorf("%w: signature key is not the key package's", messages.ErrWrongCredential)
+	}
+	for _, pair := range []struct {
+		private []byte
+		public  []byte
+	}{{r.InitPrivate, kp.InitKey}, {r.LeafPrivate, kp.LeafNode.EncryptionKey}} {
+		if public, err := suite.PublicKey(pair.private); err != nil || !bytes.Equal(public, pair.public) {
+			return nil, fmt.Errorf("%w: private key is not the key package's", messages.ErrInvalidArgument)
+		}
+	}
+	ref, err := kp.Ref()
+	if err != nil {
+		return nil, err
+	}
+	credential := &credentialRecord{private: r.SignaturePrivate, entry: messages.CredentialEntry{
+		Ref: refOf(public), CipherSuite: kp.CipherSuite, Credential: kp.LeafNode.Credential,
+		SignatureKey: public, CreatedAt: a.sys.options.Now(),
+	}}
+	record := &keyPackageRecord{
+		ref: ref, credential: credential.entry.Ref, keyPackage: kp.Marshal(), parsed: kp,
+		initPrivate: r.InitPrivate, leafPrivate: r.LeafPrivate,
+	}
+	changes := new(store.ChangeSet)
+	changes.Put(a.client.credentialKey(credential.entry.Ref), credential.marshal())
+	changes.Put(a.client.keyPackageKey(ref), record.marshal())
+	return messages.KeyPackageImported{KeyPackage: record.entry()}, a.commit(tx, changes)
+}
+
+// readKeyPackage reads a key package, bare or in an MLSMessage. The first two bytes
+// of both are version 1; the next two are a wire format, 5, or a suite, and suite 5
+// has init keys so long that the one never parses as the other.
+func readKeyPackage(b []byte) (*mlsgroup.KeyPackage, error) {
+	if m, err := mlsgroup.ParseMLSMessage(b); err == nil && m.KeyPackage != nil {
+		return m.KeyPackage, nil
+	}
+	kp, err := mlsgroup.ParseKeyPackage(b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: key package: %w", messages.ErrInvalidMessage, err)
+	}
+	return kp, nil
+}
+
+// generateKeyPackages makes key packages with one credential.
+func (a *clientActor) generateKeyPackages(tx *transaction, r messages.GenerateKeyPackages) (messages.Reply, error) {
+	if r.Count < 1 || r.Count > maxGenerate {
+		return nil, fmt.Errorf("%w: %d key packages", messages.ErrInvalidArgument, r.Count)
+	}
+	credential, err := a.credential(tx, r.CipherSuite, r.Credential)
+	if err != nil {
+		return nil, err
+	}
+	defer credential.private.Wipe()
+	options := mlsgroup.KeyPackageOptions{
+		Profile: a.client.profile(r.Profile), Lifetime: r.Lifetime, LastResort: r.LastResort,
+	}
+	records := make([]*keyPackageRecord, r.Count)
+	errs := make([]error, r.Count)
+	a.sys.options.Do(r.Count, func(i int) {
+		in := a.sys.input(credential.signer(r.CipherSuite))
+		in.Do = nil // the key packages are what is done at once
+		records[i], errs[i] = newKeyPackageRecord(in, options, credential.entry.Ref)
+	})
+	reply := messages.KeyPackagesGenerated{}
+	changes := new(store.ChangeSet)
+	for i, k := range records {
+		if errs[i] != nil {
+			return nil, errs[i]
+		}
+		changes.Put(a.client.keyPackageKey(k.ref), k.marshal())
+		k.initPrivate.Wipe()
+		k.leafPrivate.Wipe()
+		reply.KeyPackages = append(reply.KeyPackages, k.entry())
+	}
+	return reply, a.commit(tx, changes)
+}
+
+func newKeyPackageRecord(in mlsgroup.Input, o mlsgroup.KeyPackageOptions, credential messages.CredentialRef) (*keyPackageRecord, error) {
+	bundle, err := mlsgroup.NewKeyPackage(in, o)
+	if err != nil {
+		return nil, err
+	}
+	ref, err := bundle.KeyPackage.Ref()
+	if err != nil {
+		return nil, err
+	}
+	return &keyPackageRecord{
+		ref: ref, credential: credential, keyPackage: bundle.KeyPackage.Marshal(), parsed: bundle.KeyPackage,
+		initPrivate: bundle.InitPrivate, leafPrivate: bundle.LeafPrivate,
+	}, nil
+}
+
+// lastResort tells whether the key package may be used again.
+func (k *keyPackageRecord) lastResort() bool {
+	for _, e := range k.parsed.Extensions {
+		if e.Type == mlsgroup.ExtensionTypeLastResort {
+			return true
+		}
+	}
+	return false
+}

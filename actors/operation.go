@@ -1,0 +1,358 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/conclave-mls/conclave/internal/secret"
+	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/mlsgroup"
+)
+
+// perform carries out a request. Most go to one actor. Those that need several are
+// sequences of steps of one transaction, the caller's or one of their own; they run
+// on the caller's goroutine, where also the pure group steps are computed that need
+// no actor's state, so that joining a large group holds up nobody.
+func (s *System) perform(ctx context.Context, at place, id messages.ConversationID, r messages.Request) (messages.Reply, error) {
+	switch r := r.(type) {
+	case messages.Finish, messages.Abort:
+		if at.tx == nil {
+			return nil, messages.ErrInvalidTransaction
+		}
+		return newTask(ctx, r).wait(at.tx.actor)
+	case messages.Touch:
+		return s.touch(ctx, at, r)
+	case messages.ProcessWelcome:
+		return s.within(ctx, at, func(at place) (messages.Reply, error) { return s.processWelcome(ctx, at, r) })
+	case messages.JoinByExternalCommit:
+		return s.within(ctx, at, func(at place) (messages.Reply, error) { return s.joinByExternalCommit(ctx, at, r) })
+	case messages.InitClient, messages.ListClients:
+		return nil, fmt.Errorf("%w: %T goes to instance 0", messages.ErrInvalidArgument, r)
+	}
+	if id == "" {
+		return s.askClient(ctx, at, r)
+	}
+	switch r := r.(type) {
+	case messages.CreateConversation:
+		return s.within(ctx, at, func(at place) (messages.Reply, error) { return s.createConversation(ctx, at, id, r) })
+	case messages.SetCredential:
+		return s.within(ctx, at, func(at place) (messages.Reply, error) { return s.setCredential(ctx, at, id, r) })
+	}
+	return s.conversationStep(ctx, at, id, r)
+}
+
+// within runs a sequence of steps in the caller's transaction, or in one of its own
+// that ends with it.
+func (s *System) within(ctx context.Context, at place, f func(at place) (messages.Reply, error)) (messages.Reply, error) {
+	if at.tx != nil {
+		return f(at)
+	}
+	begun, err := newTask(ctx, messages.Begin{}).wait(at.client.coordinator)
+	if err != nil {
+		return nil, err
+	}
+	tx, ok := s.transactions.load(begun.(messages.TransactionBegun).Transaction)
+	if !ok {
+		return nil, messages.ErrClosed // it was ended under our hands
+	}
+	at.tx = tx
+	var reply messages.Reply
+	err = safely(s.log, "operation", func() (err error) {
+		reply, err = f(at)
+		return err
+	})
+	if err != nil {
+		_, _ = newTask(context.WithoutCancel(ctx), messages.Abort{}).wait(tx.actor)
+		return nil, err
+	}
+	if _, err := newTask(ctx, messages.Finish{}).wait(tx.actor); err != nil {
+		var failed *messages.TransactionFailed
+		if errors.As(err, &failed) {
+			return nil, failed.Err // the caller knows of no transaction
+		}
+		return nil, err
+	}
+	return reply, nil
+}
+
+// touchConversation takes a conversation's guard and does nothing.
+type touchConversation struct{ messages.Step }
+
+// touch takes guards in the order of the ids, so that two transactions that touch
+// first never wait for each other in a circle.
+func (s *System) touch(ctx context.Context, at place, r messages.Touch) (messages.Reply, error) {
+	if at.tx == nil {
+		return nil, messages.ErrInvalidTransaction
+	}
+	for _, id := range slices.Sorted(slices.Values(r.Conversations)) {
+		if _, err := s.askConversation(ctx, at, id, newTask(ctx, touchConversation{})); err != nil {
+			return nil, err
+		}
+	}
+	return messages.Touched{}, nil
+}
+
+// conversationStep asks the conversation. A step that needs an external pre-shared
+// key which the transaction itself has put is taken again with it.
+func (s *System) conversationStep(ctx context.Context, at place, id messages.ConversationID, r messages.Request) (messages.Reply, error) {
+	var psks map[string]pskValue
+	for {
+		t := newTask(ctx, r)
+		t.psks = psks
+		reply, err := s.askConversation(ctx, at, id, t)
+		var missing *mlsgroup.PSKError
+		if at.tx == nil || !errors.As(err, &missing) || missing.ID.Type != mlsgroup.PSKTypeExternal {
+			return reply, err
+		}
+		if _, known := psks[string(missing.ID.ExternalID)]; known || len(psks) >= maxNeed {
+			return reply, err
+		}
+		found, pskErr := s.askClient(ctx, at, readPSK{id: missing.ID.ExternalID})
+		if pskErr != nil {
+			return nil, pskErr
+		}
+		psk := found.(pskRead).psk
+		if psk == nil {
+			return reply, err
+		}
+		next := maps.Clone(psks) // the old one was given away
+		if next == nil {
+			next = make(map[string]pskValue)
+		}
+		next[string(psk.id)] = *psk
+		psks = next
+	}
+}
+
+// use finds a credential and keeps it from being removed while the transaction lasts.
+func (s *System) use(ctx context.Context, at place, cs mlsgroup.CipherSuite, ref messages.CredentialRef) (*credentialRecord, error) {
+	reply, err := s.askClient(ctx, at, useCredential{suite: cs, ref: ref})
+	if err != nil {
+		return nil, err
+	}
+	return reply.(credentialUsed).record, nil
+}
+
+// adopt gives a conversation its first group, or a Welcome's.
+type adopt struct {
+	messages.Step
+	transition *mlsgroup.Transition
+	credential *credentialRecord
+	signer     *mlsgroup.Signer
+	welcome    bool // epoch events are for joins, not for creation
+}
+
+// adopted answers adopt.
+type adopted struct {
+	messages.Step
+	released []messages.Released
+}
+
+func (s *System) createConversation(ctx context.Context, at place, id messages.ConversationID, r messages.CreateConversation) (messages.Reply, error) {
+	credential, err := s.use(ctx, at, r.CipherSuite, r.Credential)
+	if err != nil {
+		return nil, err
+	}
+	cs := r.CipherSuite
+	if cs == 0 {
+		cs = credential.entry.CipherSuite
+	}
+	signer := credential.signer(cs)
+	options := mlsgroup.GroupOptions{
+		GroupID: []byte(id), Profile: at.client.profile(r.Profile), Receive: at.client.receive(r.Receive),
+	}
+	if len(r.ExternalSenders) > 0 {
+		options.Extensions = mlsgroup.Extensions{mlsgroup.ExternalSendersExtension(r.ExternalSenders)}
+	}
+	// The guard first: no group is made for an id that has one.
+	if _, err := s.askConversation(ctx, at, id, newTask(ctx, requireAbsent{})); err != nil {
+		return nil, err
+	}
+	transition, err := mlsgroup.NewGroup(s.input(signer), options)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", messages.ErrInvalidArgument, err)
+	}
+	_, err = s.askConversation(ctx, at, id, newTask(ctx, adopt{transition: transition, credential: credential, signer: signer}))
+	return messages.ConversationCreated{}, err
+}
+
+// requireAbsent takes the guard of a conversation that must have no group.
+type requireAbsent struct{ messages.Step }
+
+func (s *System) processWelcome(ctx context.Context, at place, r messages.ProcessWelcome) (messages.Reply, error) {
+	welcome, err := readWelcome(r.Message)
+	if err != nil {
+		return nil, err
+	}
+	refs := make([]keyPackageRef, len(welcome.Secrets))
+	for i := range welcome.Secrets {
+		refs[i] = welcome.Secrets[i].NewMember
+	}
+	reply, err := s.askClient(ctx, at, takeKeyPackage{refs: refs})
+	if err != nil {
+		return nil, err
+	}
+	taken := reply.(keyPackageTaken)
+	if taken.record.parsed.CipherSuite != welcome.CipherSuite {
+		return nil, messages.ErrOrphanWelcome
+	}
+	signer := taken.credential.signer(welcome.CipherSuite)
+	in := s.input(signer)
+	in.PSK = s.pskLookup(at, ctx)
+	o := mlsgroup.JoinOptions{
+		KeyPackage: taken.record.bundle(), Profile: at.client.profile(r.Profile), Receive: at.client.receive(r.Receive),
+	}
+	if len(r.RatchetTree) > 0 {
+		if o.RatchetTree, err = mlsgroup.ParseRatchetTree(r.RatchetTree); err != nil {
+			return nil, fmt.Errorf("%w: ratchet tree: %w", messages.ErrInvalidMessage, err)
+		}
+	}
+	transition, err := mlsgroup.Join(in, welcome, o)
+	if err != nil {
+		return nil, invalidMessage(err)
+	}
+	id := messages.ConversationID(transition.Next.GroupID())
+	answer, err := s.askConversation(ctx, at, id, newTask(ctx, adopt{
+		transition: transition, credential: taken.credential, signer: signer, welcome: true,
+	}))
+	if err != nil {
+		return nil, err
+	}
+	// The conversation is staged; from here on the caller's context does not part it
+	// from its key package.
+	if !taken.record.lastResort() {
+		if _, err := s.askClient(context.WithoutCancel(ctx), at, spendKeyPackage{ref: taken.record.ref}); err != nil {
+			return nil, err
+		}
+	}
+	return messages.ConversationJoined{
+		Conversation: id, Epoch: transition.Next.Epoch(), Released: answer.(adopted).released,
+	}, nil
+}
+
+// pskLookup finds external pre-shared keys as the transaction sees them.
+func (s *System) pskLookup(at place, ctx context.Context) func(mlsgroup.PreSharedKeyID) (secret.Bytes, bool) {
+	return func(id mlsgroup.PreSharedKeyID) (secret.Bytes, bool) {
+		if id.Type != mlsgroup.PSKTypeExternal {
+			return nil, false
+		}
+		reply, err := s.askClient(ctx, at, readPSK{id: id.ExternalID})
+		if err != nil {
+			return nil, false
+		}
+		psk := reply.(pskRead).psk
+		if psk == nil {
+			return nil, false
+		}
+		return psk.psk, true
+	}
+}
+
+// join asks a conversation to send an external commit and to join by it.
+type join struct {
+	messages.Step
+	info       *mlsgroup.GroupInfo
+	tree       *mlsgroup.RatchetTree
+	credential *credentialRecord
+	signer     *mlsgroup.Signer
+	profile    mlsgroup.Profile
+	receive    mlsgroup.ReceiveConfig
+}
+
+func (s *System) joinByExternalCommit(ctx context.Context, at place, r messages.JoinByExternalCommit) (messages.Reply, error) {
+	info, err := readGroupInfo(r.GroupInfo)
+	if err != nil {
+		return nil, err
+	}
+	credential, err := s.use(ctx, at, info.GroupContext.CipherSuite, r.Credential)
+	if err != nil {
+		return nil, err
+	}
+	step := join{
+		info: info, credential: credential, signer: credential.signer(info.GroupContext.CipherSuite),
+		profile: at.client.profile(r.Profile), receive: at.client.receive(r.Receive),
+	}
+	if len(r.RatchetTree) > 0 {
+		if step.tree, err = mlsgroup.ParseRatchetTree(r.RatchetTree); err != nil {
+			return nil, fmt.Errorf("%w: ratchet tree: %w", messages.ErrInvalidMessage, err)
+		}
+	}
+	return s.conversationStep(ctx, at, messages.ConversationID(info.GroupContext.GroupID), step)
+}
+
+// rotate asks a conversation to commit a path with another credential.
+type rotate struct {
+	messages.Step
+	credential *credentialRecord
+}
+
+func (s *System) setCredential(ctx context.Context, at place, id messages.ConversationID, r messages.SetCredential) (messages.Reply, error) {
+	credential, err := s.use(ctx, at, 0, r.Credential)
+	if err != nil {
+		return nil, err
+	}
+	return s.conversationStep(ctx, at, id, rotate{credential: credential})
+}
+
+// input is what group steps get from outside.
+func (s *System) input(signer *mlsgroup.Signer) mlsgroup.Input {
+	return mlsgroup.Input{
+		Rand: s.options.Rand, Now: s.options.Now(), Auth: s.options.Auth, Signer: signer, Do: s.options.Do,
+	}
+}
+
+// profile resolves the profile of a conversation.
+func (c *client) profile(p messages.Profile) mlsgroup.Profile {
+	if p == messages.ProfileDefault {
+		p = c.config.Load().profile
+	}
+	if p == messages.ProfileRFC9420 {
+		return mlsgroup.ProfileRFC
+	}
+	return mlsgroup.ProfileWire
+}
+
+// receive resolves the receive settings of a conversation; what is still zero is
+// mlsgroup's default.
+func (c *client) receive(r messages.ReceiveConfig) mlsgroup.ReceiveConfig {
+	if r == (messages.ReceiveConfig{}) {
+		r = c.config.Load().receive
+	}
+	return mlsgroup.ReceiveConfig{OutOfOrder: r.OutOfOrder, MaxForward: r.MaxForward, PastEpochs: r.PastEpochs}
+}
+
+func (k *keyPackageRecord) bundle() *mlsgroup.KeyPackageBundle {
+	return &mlsgroup.KeyPackageBundle{KeyPackage: k.parsed, InitPrivate: k.initPrivate, LeafPrivate: k.leafPrivate}
+}
+
+// readWelcome reads a Welcome, bare or in an MLSMessage. The latter begins with
+// version 1, which is no suite that a Welcome's first entry could follow.
+func readWelcome(b []byte) (*mlsgroup.Welcome, error) {
+	if m, err := mlsgroup.ParseMLSMessage(b); err == nil {
+		if m.Welcome == nil {
+			return nil, fmt.Errorf("%w: not a Welcome", messages.ErrInvalidMessage)
+		}
+		return m.Welcome, nil
+	}
+	w, err := mlsgroup.ParseWelcome(b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: Welcome: %w", messages.ErrInvalidMessage, err)
+	}
+	return w, nil
+}
+
+// readGroupInfo reads a GroupInfo, bare as Wire's backend hands it out, or in an
+// MLSMessage as it stands in a bundle.
+func readGroupInfo(b []byte) (*mlsgroup.GroupInfo, error) {
+	if m, err := mlsgroup.ParseMLSMessage(b); err == nil && m.GroupInfo != nil {
+		return m.GroupInfo, nil
+	}
+	gi, err := mlsgroup.ParseGroupInfo(b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: GroupInfo: %w", messages.ErrInvalidMessage, err)
+	}
+	return gi, nil
+}

@@ -1,0 +1,100 @@
+package actors
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/conclave-mls/conclave/mlsgroup"
+	"github.com/conclave-mls/conclave/store"
+)
+
+// Options say how a System is started. The zero value of every field but Store,
+// Rand and Now is a good choice.
+type Options struct {
+	// Store holds the records. The System does not close it.
+	Store *store.Store
+	// Rand is where every random byte comes from. It is read from many goroutines.
+	Rand io.Reader
+	// Now is the clock of lifetimes and creation times.
+	Now func() time.Time
+	// Logger hears of states and codes, never of contents. Nil is silence.
+	Logger *zap.Logger
+	// Auth validates credentials. Nil accepts Basic ones and refuses others.
+	Auth mlsgroup.AuthenticationService
+	// Do runs f(0) to f(n-1), at once where it can, and returns when all have
+	// returned; group steps use it for independent work. Nil runs as many at once
+	// as there are processors.
+	Do func(n int, f func(i int))
+
+	// SendTimeout ends the wait for a verdict of the delivery service as unknown.
+	// 0 is 30 s.
+	SendTimeout time.Duration
+	// RetryPause is the pause before the first Retry and the first resend of a
+	// commit in doubt; it doubles each time, up to a minute. 0 is 250 ms.
+	RetryPause time.Duration
+	// IdleAfter is how long a conversation nobody asks keeps its memory. 0 is five
+	// minutes, negative is for ever.
+	IdleAfter time.Duration
+
+	// MaxRequests and MaxBytes bound what waits in the whole engine: 0 is 65,536
+	// requests and 256 MiB. Beyond them the answer is ErrBusy.
+	MaxRequests int64
+	MaxBytes    int64
+	// MaxConversationRequests and MaxConversationBytes bound the same for one
+	// conversation: 0 is 4,096 and 64 MiB.
+	MaxConversationRequests int64
+	MaxConversationBytes    int64
+
+	host func() host // nil: protoactor
+}
+
+// Bounds that are not options.
+const (
+	maxRetries      = 5           // of one send
+	maxResendPause  = time.Minute // between resends of a commit in doubt
+	reserveBlock    = 64          // own generations reserved at a time
+	maxEarly        = 1000        // buffered future messages of a conversation
+	maxEarlyBytes   = 4 << 20     // and their bytes
+	maxEarlyCommits = 4           // buffered commits of unknown proposals
+	maxNeed         = 16          // loads a single step may ask for
+	maxData         = 16 << 20    // the data blob, in bytes
+	maxGenerate     = 1000        // key packages in one request
+	sweepFraction   = 4           // sweeps for passivation in one IdleAfter
+	maxPSK          = 1 << 16     // an external pre-shared key, in bytes
+	maxName         = 1 << 10     // client, conversation and PSK ids, in bytes
+	defaultLifetime = 84 * 24 * time.Hour
+	lifetimeMargin  = time.Hour
+)
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Store == nil || o.Rand == nil || o.Now == nil {
+		return o, fmt.Errorf("actors: Store, Rand and Now must be set")
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	if o.Do == nil {
+		o.Do = parallel
+	}
+	if o.host == nil {
+		o.host = newProtoHost
+	}
+	setDefault(&o.SendTimeout, 30*time.Second)
+	setDefault(&o.RetryPause, 250*time.Millisecond)
+	setDefault(&o.IdleAfter, 5*time.Minute)
+	setDefault(&o.MaxRequests, 1<<16)
+	setDefault(&o.MaxBytes, 256<<20)
+	setDefault(&o.MaxConversationRequests, 1<<12)
+	setDefault(&o.MaxConversationBytes, 64<<20)
+	return o, nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

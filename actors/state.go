@@ -1,0 +1,131 @@
+package actors
+
+import (
+	"slices"
+
+	"github.com/conclave-mls/conclave/internal/secret"
+	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/mlsgroup"
+	"github.com/conclave-mls/conclave/store"
+)
+
+// state is what a conversation is, in memory. It never changes: a step makes
+// another one, which shares all that stayed.
+type state struct {
+	group       *mlsgroup.Group // nil: there is none
+	incarnation uint64
+	signer      *mlsgroup.Signer // nil: not loaded
+	early       []earlyMessage   // kept for later, in the order in which it is tried
+	inflight    []*inflight      // own commits that have left and are not settled
+	// spent, by epoch: own generations that are or may be used beyond what the group
+	// knows: handed out by a transaction that was aborted, or lost in a crash.
+	spent map[uint64]generations
+}
+
+// generations counts own generations, of both ratchets.
+type generations struct{ application, handshake uint32 }
+
+func (g generations) max(o generations) generations {
+	return generations{max(g.application, o.application), max(g.handshake, o.handshake)}
+}
+
+func (s *state) with(f func(next *state)) *state {
+	next := *s
+	f(&next)
+	return &next
+}
+
+// find returns the in-flight commit with a hash.
+func (s *state) find(hash [32]byte) *inflight {
+	for _, f := range s.inflight {
+		if f.hash == hash {
+			return f
+		}
+	}
+	return nil
+}
+
+// joining returns the external join on its way, nil if there is none.
+func (s *state) joining() *inflight {
+	for _, f := range s.inflight {
+		if f.join() && f.status != statusRefused {
+			return f
+		}
+	}
+	return nil
+}
+
+func (s *state) without(drop func(*inflight) bool) []*inflight {
+	return slices.DeleteFunc(slices.Clone(s.inflight), drop)
+}
+
+// stage is the next state beside the current one, with all that takes it there: of a
+// batch of single calls, or of the transaction that holds the guard.
+type stage struct {
+	tx       *transaction // nil: a batch
+	state    *state       // nil: the committed one
+	changes  store.ChangeSet
+	consumed []secret.Bytes // to wipe once the state is current
+	events   []event        // to tell once it is durable
+	after    []func()       // to do once it is current
+	// handed are the own generations whose messages the application has.
+	handed map[uint64]generations
+	final  []messages.FinalConversation
+	err    error // what was staged is lost; the transaction cannot finish
+}
+
+// clean tells whether nothing is staged.
+func (st *stage) clean() bool { return st.changes.Len() == 0 }
+
+// reset empties a stage whose changes have become durable on their own, as those
+// before an accepted commit do.
+func (st *stage) reset(s *state) {
+	st.changes.Wipe()
+	st.state, st.consumed, st.events, st.after = s, nil, nil, nil
+}
+
+// note remembers that a message of the application's used an own generation.
+func (st *stage) note(epoch uint64, g generations) {
+	if st.handed == nil {
+		st.handed = make(map[uint64]generations)
+	}
+	st.handed[epoch] = st.handed[epoch].max(g)
+}
+
+// take stages a transition of the group: it cannot fail, so whatever can comes
+// before it.
+func (c *conversation) advance(st *stage, t *mlsgroup.Transition) {
+	c.stageChanges(&st.changes, st.state.incarnation, t.Changes)
+	st.consumed = append(st.consumed, t.Consumed...)
+	st.state = st.state.with(func(next *state) { next.group = t.Next })
+}
+
+// stageChanges puts the changes of a group's records under the conversation's
+// prefix.
+func (c *conversation) stageChanges(set *store.ChangeSet, incarnation uint64, changes []mlsgroup.Change) {
+	prefix := c.client.keys.Conversation(make([]byte, 0, 96), c.key, incarnation)
+	high := slices.Clone(prefix)
+	for _, change := range changes {
+		key := append(prefix, change.Key...)
+		switch change.Op {
+		case mlsgroup.Put:
+			set.Put(key, change.Value)
+		case mlsgroup.Delete:
+			set.Delete(key)
+		case mlsgroup.DeleteRange:
+			set.DeleteRange(key, append(high, change.High...))
+		}
+	}
+}
+
+// recordKey is the key of one of the conversation's own records.
+func (c *conversation) recordKey(incarnation uint64, suffix []byte) []byte {
+	return append(c.client.keys.Conversation(nil, c.key, incarnation), suffix...)
+}
+
+// emit stages the event of an epoch that begins.
+func (c *conversation) emit(st *stage) {
+	st.events = append(st.events, event{to: c.client, epoch: &messages.EpochChanged{
+		Instance: c.client.instance, Conversation: c.id, Epoch: st.state.group.Epoch(),
+	}})
+}

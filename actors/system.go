@@ -1,0 +1,377 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/store"
+)
+
+// System is a running set of actors over one store. Its one door is Ask.
+type System struct {
+	options Options
+	log     *zap.Logger
+	store   *store.Store
+	keys    store.Keys
+	host    host
+	gate    gate
+	failed  atomic.Bool // the store has failed
+	ids     atomic.Uint64
+
+	clients       *table[messages.Instance, *client]
+	conversations *table[entryKey, *entry]
+	transactions  *table[messages.TransactionID, *transaction]
+	directory     ref
+	events        ref
+
+	// background ends when the System closes, with ErrClosed as its cause.
+	background context.Context
+	cancel     context.CancelCauseFunc
+	// goroutines counts those outside actors: sends and the sweeper.
+	goroutines sync.WaitGroup
+	closing    sync.Once
+	closeErr   error
+}
+
+// Start starts the actors over a store.
+func Start(o Options) (*System, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &System{
+		options:       o,
+		log:           o.Logger,
+		store:         o.Store,
+		keys:          o.Store.Keys(),
+		host:          o.host(),
+		gate:          newGate(o.MaxRequests, o.MaxBytes),
+		clients:       newTable[messages.Instance, *client](),
+		conversations: newTable[entryKey, *entry](),
+		transactions:  newTable[messages.TransactionID, *transaction](),
+	}
+	s.background, s.cancel = context.WithCancelCause(context.Background())
+	s.directory = s.host.spawn(&directory{sys: s})
+	s.events = s.host.spawn(&events{log: s.log})
+	if o.IdleAfter > 0 {
+		s.goroutines.Add(1)
+		go s.sweep()
+	}
+	return s, nil
+}
+
+// Ask carries one request to the actor that serves it and waits for the answer.
+// When ctx ends, what has not begun is given up; what has is waited for. Every call
+// is answered once, also when a step panics, the System closes or the store fails.
+func (s *System) Ask(ctx context.Context, to messages.Address, r messages.Request) (messages.Reply, error) {
+	if s.failed.Load() {
+		return nil, messages.ErrStoreFailed
+	}
+	size := r.Size()
+	if err := s.gate.enter(size); err != nil {
+		return nil, err
+	}
+	defer s.gate.leave(size)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var reply messages.Reply
+	err := safely(s.log, "ask", func() (err error) {
+		reply, err = s.route(ctx, to, r)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return reply, nil
+}
+
+// route finds the way of a request; see package messages.
+func (s *System) route(ctx context.Context, to messages.Address, r messages.Request) (messages.Reply, error) {
+	if to.Instance == 0 {
+		return newTask(ctx, r).wait(s.directory)
+	}
+	c, ok := s.clients.load(to.Instance)
+	if !ok {
+		return nil, messages.ErrClientNotFound
+	}
+	if _, ok := r.(messages.Begin); ok {
+		if to.Transaction != 0 {
+			return nil, messages.ErrTransactionOpen
+		}
+		return newTask(ctx, r).wait(c.coordinator)
+	}
+	at := place{client: c}
+	if to.Transaction.OfSend() {
+		at.send = to.Transaction
+	} else if to.Transaction != 0 {
+		tx, ok := s.transactions.load(to.Transaction)
+		if !ok || tx.client != c {
+			return nil, messages.ErrInvalidTransaction
+		}
+		at.tx = tx
+	}
+	return s.perform(ctx, at, to.Conversation, r)
+}
+
+// place is where a step happens: a client, and the transaction it belongs to.
+type place struct {
+	client *client
+	tx     *transaction           // nil: a single call
+	send   messages.TransactionID // of a callback's single call, else 0
+}
+
+// askClient sends a request to the client's actor.
+func (s *System) askClient(ctx context.Context, at place, r messages.Request) (messages.Reply, error) {
+	if at.tx != nil {
+		if err := at.tx.enter(); err != nil {
+			return nil, err
+		}
+		defer at.tx.leave()
+	}
+	t := newTask(ctx, r)
+	t.tx, t.send = at.tx, at.send
+	return t.wait(at.client.actor)
+}
+
+// askConversation sends a request to a conversation's actor, starting it if it is
+// not in memory.
+func (s *System) askConversation(ctx context.Context, at place, id messages.ConversationID, t *task) (messages.Reply, error) {
+	if len(id) > maxName {
+		return nil, fmt.Errorf("%w: conversation id of %d bytes", messages.ErrInvalidArgument, len(id))
+	}
+	if at.tx != nil {
+		if err := at.tx.enter(); err != nil {
+			return nil, err
+		}
+		defer at.tx.leave()
+	}
+	e := s.acquire(at.client, id)
+	defer e.release()
+	size := t.request.Size()
+	if err := e.gate.enter(size); err != nil {
+		return nil, err
+	}
+	defer e.gate.leave(size)
+	t.ctx, t.tx, t.send = ctx, at.tx, at.send
+	return t.wait(e.actor)
+}
+
+// entryKey names a conversation in the routing table.
+type entryKey struct {
+	instance messages.Instance
+	id       messages.ConversationID
+}
+
+// entry is a conversation's row of the routing table.
+type entry struct {
+	key   entryKey
+	actor ref
+	gate  gate
+	// refs counts who may still send to the actor: requests under way,
+	// transactions it is enlisted in, sends and resends of its own. It is raised
+	// from 0 only under the table's lock; at 0 the actor can be dropped, as no
+	// letter is on its way to it.
+	refs atomic.Int64
+	idle atomic.Int32 // sweeps since the last use
+}
+
+func (e *entry) hold() { e.refs.Add(1) }
+
+func (e *entry) release() {
+	e.idle.Store(0)
+	e.refs.Add(-1)
+}
+
+// acquire returns the conversation's row and holds it.
+func (s *System) acquire(c *client, id messages.ConversationID) *entry {
+	key := entryKey{c.instance, id}
+	var e *entry
+	s.conversations.update(key, func(old *entry, ok bool) (*entry, bool) {
+		if e = old; !ok {
+			e = &entry{key: key, gate: newGate(s.options.MaxConversationRequests, s.options.MaxConversationBytes)}
+			e.actor = s.host.spawn(newConversation(s, c, e))
+		}
+		e.hold()
+		return e, true
+	})
+	return e
+}
+
+// sweep drops conversations from memory that nobody has asked for a while. Their
+// state is in the store.
+func (s *System) sweep() {
+	defer s.goroutines.Done()
+	ticker := time.NewTicker(max(s.options.IdleAfter/sweepFraction, time.Millisecond))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.background.Done():
+			return
+		case <-ticker.C:
+			s.passivate(sweepFraction)
+		}
+	}
+}
+
+// passivate ages every conversation by one sweep and drops those that have been idle
+// for so many.
+func (s *System) passivate(sweeps int32) {
+	for _, e := range s.conversations.all() {
+		if e.refs.Load() > 0 || e.idle.Add(1) < sweeps {
+			continue
+		}
+		s.conversations.update(e.key, func(now *entry, ok bool) (*entry, bool) {
+			if !ok || now != e || e.refs.Load() > 0 {
+				return now, ok
+			}
+			e.actor.stop()
+			return nil, false
+		})
+	}
+}
+
+// apply makes changes durable. After a failure of the store every later call answers
+// ErrStoreFailed.
+func (s *System) apply(sets ...*store.ChangeSet) error {
+	err := s.store.Apply(sets...)
+	if err == nil {
+		return nil
+	}
+	return s.storeError(err)
+}
+
+// storeError translates an error of the store.
+func (s *System) storeError(err error) error {
+	switch {
+	case errors.Is(err, store.ErrOutcomeUnknown):
+		s.failed.Store(true)
+		return fmt.Errorf("%w: %v", messages.ErrOutcomeUnknown, err)
+	case errors.Is(err, store.ErrFailed):
+		s.failed.Store(true)
+		return fmt.Errorf("%w: %v", messages.ErrStoreFailed, err)
+	case errors.Is(err, store.ErrClosed):
+		return messages.ErrClosed
+	case errors.Is(err, store.ErrCorrupt):
+		return fmt.Errorf("%w: %v", messages.ErrCorrupt, err)
+	case errors.Is(err, store.ErrTooLarge):
+		return fmt.Errorf("%w: %v", messages.ErrInvalidArgument, err)
+	}
+	return err
+}
+
+// closeActor tells a client or conversation that the engine closes: what waits there
+// is answered with ErrClosed, and so is what still comes.
+type closeActor struct{}
+
+func (closeActor) letter() {}
+
+// Close ends the System: nothing new is let in, transactions are aborted unless their
+// decision has begun, what waits is answered with ErrClosed, sends are given up as in
+// doubt, and every actor and goroutine ends. The store stays open. When ctx ends
+// first, Close answers its error at once; a transport or an observer that does not
+// return is then still running.
+func (s *System) Close(ctx context.Context) error {
+	s.closing.Do(func() { s.closeErr = s.close(ctx) })
+	return s.closeErr
+}
+
+func (s *System) close(ctx context.Context) error {
+	s.gate.shut()
+	s.cancel(messages.ErrClosed)
+	clients := s.clients.all()
+	for _, c := range clients {
+		ended := make(chan struct{})
+		c.coordinator.send(coordinatorClose{ended})
+		if err := await(ctx, ended); err != nil {
+			return err
+		}
+	}
+	for _, e := range s.conversations.all() {
+		e.actor.send(closeActor{})
+	}
+	for _, c := range clients {
+		c.actor.send(closeActor{})
+	}
+	if err := await(ctx, s.gate.empty); err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	go func() { s.goroutines.Wait(); close(ended) }()
+	if err := await(ctx, ended); err != nil {
+		return err
+	}
+	// Nobody can send any more but actors to each other: first who asks, then who
+	// is asked.
+	var stops []<-chan struct{}
+	for _, c := range s.clients.all() {
+		stops = append(stops, c.coordinator.stop())
+	}
+	for _, e := range s.conversations.all() {
+		stops = append(stops, e.actor.stop())
+	}
+	for _, c := range s.clients.all() {
+		stops = append(stops, c.actor.stop())
+	}
+	for _, stopped := range append(stops, s.directory.stop()) {
+		if err := await(ctx, stopped); err != nil {
+			return err
+		}
+	}
+	if err := await(ctx, s.events.stop()); err != nil {
+		return err
+	}
+	s.host.close()
+	return nil
+}
+
+func await(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// parallel runs f(0) to f(n-1) on as many goroutines as there are processors.
+func parallel(n int, f func(i int)) {
+	workers := min(n, runtime.GOMAXPROCS(0))
+	if workers <= 1 {
+		for i := range n {
+			f(i)
+		}
+		return
+	}
+	var (
+		next   atomic.Int64
+		wg     sync.WaitGroup
+		broken atomic.Pointer[any]
+	)
+	for range workers {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			defer func() {
+				if r := recover(); r != nil {
+					broken.Store(&r)
+				}
+			}()
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		}()
+	}
+	wg.Wait()
+	if r := broken.Load(); r != nil {
+		panic(*r) // in the step that asked, where it is turned into an error
+	}
+}
