@@ -1,0 +1,103 @@
+package conclave
+
+import "context"
+
+// The methods of Conversation again, for a Client and a Tx, with the conversation's id first. On a Tx they take the guard at first touch.
+
+func (s scope) at(id ConversationID) *Conversation { return &Conversation{scope: s, id: id} }
+
+// AddMembers is [Conversation.AddMembers].
+func (s scope) AddMembers(ctx context.Context, id ConversationID, keyPackages ...[]byte) (CommitMerged, error) {
+	return s.at(id).AddMembers(ctx, keyPackages...)
+}
+
+// RemoveMembers is [Conversation.RemoveMembers].
+func (s scope) RemoveMembers(ctx context.Context, id ConversationID, clients ...ClientID) (CommitMerged, error) {
+	return s.at(id).RemoveMembers(ctx, clients...)
+}
+
+// UpdateKeyMaterial is [Conversation.UpdateKeyMaterial].
+func (s scope) UpdateKeyMaterial(ctx context.Context, id ConversationID) (CommitMerged, error) {
+	return s.at(id).UpdateKeyMaterial(ctx)
+}
+
+// SetCredential is [Conversation.SetCredential].
+func (s scope) SetCredential(ctx context.Context, id ConversationID, ref CredentialRef) (CommitMerged, error) {
+	return s.at(id).SetCredential(ctx, ref)
+}
+
+// CommitPendingProposals is [Conversation.CommitPendingProposals].
+func (s scope) CommitPendingProposals(ctx context.Context, id ConversationID) (CommitMerged, error) {
+	return s.at(id).CommitPendingProposals(ctx)
+}
+
+// EncryptMessage is [Conversation.EncryptMessage].
+func (s scope) EncryptMessage(ctx context.Context, id ConversationID, plaintext []byte) ([]byte, error) {
+	return s.at(id).EncryptMessage(ctx, plaintext)
+}
+
+// DecryptMessage is [Conversation.DecryptMessage].
+func (s scope) DecryptMessage(ctx context.Context, id ConversationID, message []byte) (DecryptedMessage, error) {
+	return s.at(id).DecryptMessage(ctx, message)
+}
+
+// ProposeAdd is [Conversation.ProposeAdd].
+func (s scope) ProposeAdd(ctx context.Context, id ConversationID, keyPackage []byte) (ProposalBundle, error) {
+	return s.at(id).ProposeAdd(ctx, keyPackage)
+}
+
+// ProposeRemove is [Conversation.ProposeRemove].
+func (s scope) ProposeRemove(ctx context.Context, id ConversationID, client ClientID) (ProposalBundle, error) {
+	return s.at(id).ProposeRemove(ctx, client)
+}
+
+// ProposeUpdate is [Conversation.ProposeUpdate].
+func (s scope) ProposeUpdate(ctx context.Context, id ConversationID) (ProposalBundle, error) {
+	return s.at(id).ProposeUpdate(ctx)
+}
+
+// ClearPendingProposal is [Conversation.ClearPendingProposal].
+func (s scope) ClearPendingProposal(ctx context.Context, id ConversationID, ref ProposalRef) error {
+	return s.at(id).ClearPendingProposal(ctx, ref)
+}
+
+// DropInDoubt is [Conversation.DropInDoubt].
+func (s scope) DropInDoubt(ctx context.Context, id ConversationID) (int, error) {
+	return s.at(id).DropInDoubt(ctx)
+}
+
+// WipeConversation is [Conversation.Wipe].
+func (s scope) WipeConversation(ctx context.Context, id ConversationID) error {
+	return s.at(id).Wipe(ctx)
+}
+
+// ConversationExists tells whether there is a group of that id. A join that is not accepted yet does not count.
+func (s scope) ConversationExists(ctx context.Context, id ConversationID) (bool, error) {
+	state, err := s.at(id).State(ctx)
+	return state.Exists, err
+}
+
+// ConversationEpoch is [Conversation.Epoch].
+func (s scope) ConversationEpoch(ctx context.Context, id ConversationID) (uint64, error) {
+	return s.at(id).Epoch(ctx)
+}
+
+// ConversationCipherSuite is [Conversation.CipherSuite].
+func (s scope) ConversationCipherSuite(ctx context.Context, id ConversationID) (CipherSuite, error) {
+	return s.at(id).CipherSuite(ctx)
+}
+
+// ClientIDs is [Conversation.ClientIDs].
+func (s scope) ClientIDs(ctx context.Context, id ConversationID) ([]ClientID, error) {
+	return s.at(id).ClientIDs(ctx)
+}
+
+// ExportSecretKey is [Conversation.ExportSecretKey].
+func (s scope) ExportSecretKey(ctx context.Context, id ConversationID, length int) (Secret, error) {
+	return s.at(id).ExportSecretKey(ctx, length)
+}
+
+// ExportGroupInfo is [Conversation.ExportGroupInfo].
+func (s scope) ExportGroupInfo(ctx context.Context, id ConversationID) ([]byte, error) {
+	return s.at(id).ExportGroupInfo(ctx)
+}

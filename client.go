@@ -1,0 +1,96 @@
+package conclave
+
+import (
+	"context"
+
+	"github.com/conclave-mls/conclave/messages"
+)
+
+// Profile selects the dialect a conversation speaks, for its whole life.
+type Profile = messages.Profile
+
+// The profiles.
+const (
+	ProfileDefault = messages.ProfileDefault // the client's; for a client, ProfileWire
+	ProfileWire    = messages.ProfileWire    // what Wire's CoreCrypto speaks
+	ProfileRFC9420 = messages.ProfileRFC9420 // RFC 9420 to the letter
+)
+
+// ReceiveConfig bounds what a conversation keeps to open late messages. A zero field takes its default.
+type ReceiveConfig = messages.ReceiveConfig
+
+// ClientOptions say how a client is opened. The zero value makes a client that speaks suite 1 and Wire's profile and cannot send commits.
+type ClientOptions struct {
+	// CipherSuites of the client, the first is its default. Nil is suite 1. A new client gets a Basic credential for each signature scheme among them.
+	CipherSuites []CipherSuite
+	// NoCredential leaves a new client without credentials.
+	NoCredential bool
+	// Profile and Receive are the defaults of conversations that are created or joined.
+	Profile Profile
+	Receive ReceiveConfig
+	// Transport carries commits. Nil: calls that commit answer [CodeTransportNotProvided].
+	Transport Transport
+	Observer  Observer
+}
+
+// Client is one device of one user. Each call on it stands alone: when it returns, what it did is durable. The same calls on a [Tx] become durable together.
+type Client struct {
+	scope
+	id    ClientID
+	ready messages.ClientReady
+}
+
+// ID returns the client's id.
+func (c *Client) ID() ClientID { return c.id }
+
+// Engine returns the engine the client lives in.
+func (c *Client) Engine() *Engine { return c.engine }
+
+// Created tells whether opening has created the client.
+func (c *Client) Created() bool { return c.ready.Created }
+
+// InDoubt lists the commits of an earlier run whose fate was unknown when the client was opened. They are sent again in the background.
+func (c *Client) InDoubt() []CommitInDoubt { return c.ready.InDoubt }
+
+// scope is what a call acts on: a client, alone or inside a transaction. Client and Tx share all its methods.
+type scope struct {
+	engine      *Engine
+	instance    messages.Instance
+	transaction messages.TransactionID
+}
+
+// ask sends one request and takes its answer. A context of a transport's callback makes a single call a step of the transaction that sends.
+func ask[R messages.Reply](ctx context.Context, s scope, op string, id ConversationID, request messages.Request) (R, error) {
+	to := messages.Address{Instance: s.instance, Conversation: id, Transaction: s.transaction}
+	if to.Transaction == 0 {
+		to.Transaction = messages.TransactionFrom(ctx)
+	}
+	var none R
+	reply, err := s.engine.system.Ask(ctx, to, request)
+	if err != nil {
+		return none, wrap(op, id, err)
+	}
+	typed, ok := reply.(R)
+	if !ok {
+		return none, wrap(op, id, messages.ErrInternal)
+	}
+	return typed, nil
+}
+
+// SetData replaces the client's data blob, at most 16 MiB. In a transaction it is the application's checkpoint: it is there exactly when what the transaction did is.
+func (s scope) SetData(ctx context.Context, data []byte) error {
+	_, err := ask[messages.DataSet](ctx, s, "SetData", "", messages.SetData{Data: data})
+	return err
+}
+
+// Data returns the client's data blob, nil where none was set.
+func (s scope) Data(ctx context.Context) ([]byte, error) {
+	r, err := ask[messages.DataRead](ctx, s, "Data", "", messages.ReadData{})
+	return r.Data, err
+}
+
+// Conversations lists the conversations that have a group, in no particular order.
+func (s scope) Conversations(ctx context.Context) ([]ConversationID, error) {
+	r, err := ask[messages.ConversationsListed](ctx, s, "Conversations", "", messages.ListConversations{})
+	return r.Conversations, err
+}

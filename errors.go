@@ -1,0 +1,192 @@
+package conclave
+
+import (
+	"context"
+	"errors"
+
+	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/store"
+)
+
+// Code is the kind of an error. Where Wire's clients know a name for it, it is theirs. A Code is an error itself, so errors.Is(err, conclave.CodeStaleCommit) works.
+type Code string
+
+// The codes. Those marked with (ignorable) mean that there is nothing to do; see [IsIgnorable].
+const (
+	// Conversations and clients.
+	CodeConversationNotFound      Code = "ConversationNotFound"
+	CodeConversationAlreadyExists Code = "ConversationAlreadyExists"
+	CodeClientNotFound            Code = "ClientNotFound"
+	CodeMemberNotFound            Code = "MemberNotFound"
+
+	// Messages.
+	CodeDuplicateMessage        Code = "DuplicateMessage"   // processed before, or its key is used up (ignorable)
+	CodeStaleProposal           Code = "StaleProposal"      // of an epoch that is over (ignorable)
+	CodeStaleCommit             Code = "StaleCommit"        // of an epoch that is over (ignorable)
+	CodeMessageEpochTooOld      Code = "MessageEpochTooOld" // its keys are no longer kept (ignorable)
+	CodeSelfCommitIgnored       Code = "SelfCommitIgnored"  // an own commit that came back and was given up (ignorable)
+	CodeWrongEpoch              Code = "WrongEpoch"         // more than one epoch ahead; fetch what is missing or join anew
+	CodeOrphanWelcome           Code = "OrphanWelcome"      // its key package is not here; join by external commit
+	CodeInvalidMessage          Code = "InvalidMessage"     // unreadable, or it breaks a rule of RFC 9420
+	CodePendingProposals        Code = "PendingProposals"   // commit them before encrypting
+	CodePendingProposalNotFound Code = "PendingProposalNotFound"
+	CodeBufferFull              Code = "BufferFull"
+
+	// Credentials and arguments.
+	CodeCredentialNotFound   Code = "CredentialNotFound"
+	CodeWrongCredential      Code = "WrongCredential"
+	CodeCredentialStillInUse Code = "CredentialStillInUse" // see CredentialInUse
+	CodeInvalidArgument      Code = "InvalidArgument"
+
+	// Commits and the delivery service.
+	CodeMessageRejected      Code = "MessageRejected"      // the commit lost or was refused; see MessageRejected
+	CodeCommitInDoubt        Code = "CommitInDoubt"        // see CommitInDoubt
+	CodeNotSent              Code = "NotSent"              // the commit never left; nothing changed
+	CodeSending              Code = "Sending"              // the conversation waits for the delivery service; it can only read and decrypt
+	CodeTransportNotProvided Code = "TransportNotProvided" // the client was opened without one
+
+	// Transactions.
+	CodeConflict           Code = "Conflict"           // chosen to give way in a deadlock; run the transaction again
+	CodeInvalidTransaction Code = "InvalidTransaction" // finished, aborted or another client's
+	CodeTransactionOpen    Code = "TransactionOpen"    // Begin with a context that belongs to a transaction
+	CodeTransactionFailed  Code = "TransactionFailed"  // see TransactionFailed
+
+	// The engine.
+	CodeBusy           Code = "Busy"   // too many calls wait; nothing was done
+	CodeClosed         Code = "Closed" // the engine is closed
+	CodeCanceled       Code = "Canceled"
+	CodeStoreFailed    Code = "StoreFailed"    // open the engine again
+	CodeOutcomeUnknown Code = "OutcomeUnknown" // the store failed during this call; after opening again it has happened wholly or not at all
+	CodeWrongKey       Code = "WrongKey"
+	CodeDirectoryInUse Code = "DirectoryInUse"
+	CodeNewerFormat    Code = "NewerFormat" // the directory was written by a newer version
+	CodeCorrupt        Code = "Corrupt"
+	CodeInternal       Code = "Internal" // a defect of the engine; the call did nothing
+	CodeOther          Code = "Other"
+)
+
+// Error implements error.
+func (c Code) Error() string { return "conclave: " + string(c) }
+
+// Error is the error of every call. Its text names the operation, the conversation (shortened) and the cause, and never holds a secret.
+type Error struct {
+	Code         Code
+	Op           string         // the method that was called, such as "EncryptMessage"
+	Conversation ConversationID // empty where the call names none
+	Err          error          // the cause; errors.As finds *MessageRejected, *CommitInDoubt, *TransactionFailed and *CredentialInUse in it
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	if e.Conversation == "" {
+		return "conclave: " + e.Op + ": " + e.Err.Error()
+	}
+	return "conclave: " + e.Op + " " + e.Conversation.Short() + ": " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Is tells whether target is the error's code.
+func (e *Error) Is(target error) bool {
+	c, ok := target.(Code)
+	return ok && c == e.Code
+}
+
+// MessageRejected is the cause of [CodeMessageRejected].
+type MessageRejected = messages.MessageRejected
+
+// CommitInDoubt is the cause of [CodeCommitInDoubt]: which commit has left without an answer.
+type CommitInDoubt = messages.CommitInDoubt
+
+// CredentialInUse is the cause of [CodeCredentialStillInUse]: which conversation uses it.
+type CredentialInUse = messages.CredentialInUse
+
+// TransactionFailed is the cause of [CodeTransactionFailed]: what stands although the transaction did not finish.
+type TransactionFailed = messages.TransactionFailed
+
+// IsIgnorable tells whether an error of DecryptMessage asks nothing of the application: the message is a duplicate, too late, or one's own.
+func IsIgnorable(err error) bool { return messages.Ignorable(err) }
+
+// codes maps causes to codes; the first that errors.Is finds counts.
+var codes = []struct {
+	cause error
+	code  Code
+}{
+	{messages.ErrOutcomeUnknown, CodeOutcomeUnknown},
+	{messages.ErrTransactionFailed, CodeTransactionFailed},
+	{messages.ErrConversationNotFound, CodeConversationNotFound},
+	{messages.ErrConversationAlreadyExists, CodeConversationAlreadyExists},
+	{messages.ErrClientNotFound, CodeClientNotFound},
+	{messages.ErrMemberNotFound, CodeMemberNotFound},
+	{messages.ErrDuplicateMessage, CodeDuplicateMessage},
+	{messages.ErrStaleProposal, CodeStaleProposal},
+	{messages.ErrStaleCommit, CodeStaleCommit},
+	{messages.ErrMessageEpochTooOld, CodeMessageEpochTooOld},
+	{messages.ErrSelfCommitIgnored, CodeSelfCommitIgnored},
+	{messages.ErrWrongEpoch, CodeWrongEpoch},
+	{messages.ErrOrphanWelcome, CodeOrphanWelcome},
+	{messages.ErrPendingProposals, CodePendingProposals},
+	{messages.ErrPendingProposalNotFound, CodePendingProposalNotFound},
+	{messages.ErrBufferFull, CodeBufferFull},
+	{messages.ErrCredentialNotFound, CodeCredentialNotFound},
+	{messages.ErrWrongCredential, CodeWrongCredential},
+	{messages.ErrInvalidArgument, CodeInvalidArgument},
+	{messages.ErrNotSent, CodeNotSent},
+	{messages.ErrSending, CodeSending},
+	{messages.ErrNoTransport, CodeTransportNotProvided},
+	{messages.ErrConflict, CodeConflict},
+	{messages.ErrInvalidTransaction, CodeInvalidTransaction},
+	{messages.ErrTransactionOpen, CodeTransactionOpen},
+	{messages.ErrBusy, CodeBusy},
+	{messages.ErrClosed, CodeClosed},
+	{messages.ErrStoreFailed, CodeStoreFailed},
+	{messages.ErrCorrupt, CodeCorrupt},
+	{messages.ErrInternal, CodeInternal},
+	{messages.ErrInvalidMessage, CodeInvalidMessage},
+	{store.ErrKeySize, CodeInvalidArgument},
+	{store.ErrOptions, CodeInvalidArgument},
+	{store.ErrWrongKey, CodeWrongKey},
+	{store.ErrInUse, CodeDirectoryInUse},
+	{store.ErrNewerFormat, CodeNewerFormat},
+	{store.ErrCorrupt, CodeCorrupt},
+	{store.ErrOutcomeUnknown, CodeOutcomeUnknown},
+	{store.ErrFailed, CodeStoreFailed},
+	{store.ErrClosed, CodeClosed},
+	{context.Canceled, CodeCanceled},
+	{context.DeadlineExceeded, CodeCanceled},
+}
+
+func codeOf(err error) Code {
+	var known *Error
+	if errors.As(err, &known) {
+		return known.Code
+	}
+	switch {
+	case asA[*MessageRejected](err):
+		return CodeMessageRejected
+	case asA[*CommitInDoubt](err):
+		return CodeCommitInDoubt
+	case asA[*CredentialInUse](err):
+		return CodeCredentialStillInUse
+	}
+	for _, c := range codes {
+		if errors.Is(err, c.cause) {
+			return c.code
+		}
+	}
+	return CodeOther
+}
+
+func asA[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+// wrap makes an *Error of a cause, nil of nil.
+func wrap(op string, id ConversationID, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Code: codeOf(err), Op: op, Conversation: id, Err: err}
+}

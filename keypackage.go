@@ -1,0 +1,99 @@
+package conclave
+
+import (
+	"context"
+
+	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/mlsgroup"
+)
+
+// KeyPackageRef names a key package (RFC 9420 5.2).
+type KeyPackageRef = mlsgroup.KeyPackageRef
+
+// KeyPackageEntry is a stored key package, with the bytes to publish, without its private keys.
+type KeyPackageEntry = messages.KeyPackageEntry
+
+// KeyPackageOptions says which key packages GenerateKeyPackages makes. The zero value with a Count makes them of the client's first suite, for 84 days.
+type KeyPackageOptions = messages.GenerateKeyPackages
+
+// GenerateKeyPackages makes o.Count key packages and stores them with their private keys.
+func (s scope) GenerateKeyPackages(ctx context.Context, o KeyPackageOptions) ([]KeyPackageEntry, error) {
+	r, err := ask[messages.KeyPackagesGenerated](ctx, s, "GenerateKeyPackages", "", o)
+	return r.KeyPackages, err
+}
+
+// ClientKeyPackages returns exactly count key packages of a suite that have not expired: those in store, newly made ones where they do not suffice. Expired
+// ones are deleted first. Called again without one being used, it returns the same ones.
+func (s scope) ClientKeyPackages(ctx context.Context, suite CipherSuite, count int) ([]KeyPackageEntry, error) {
+	const op = "ClientKeyPackages"
+	if count < 0 {
+		return nil, wrap(op, "", messages.ErrInvalidArgument)
+	}
+	all, err := s.KeyPackages(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now := s.engine.options.Now()
+	var chosen []KeyPackageEntry
+	var expired []KeyPackageRef
+	for _, k := range all {
+		switch {
+		case !now.Before(k.NotAfter):
+			expired = append(expired, k.Ref)
+		case k.CipherSuite == suite && len(chosen) < count:
+			chosen = append(chosen, k)
+		}
+	}
+	if len(expired) > 0 {
+		if err := s.DeleteKeyPackages(ctx, expired...); err != nil {
+			return nil, err
+		}
+	}
+	if missing := count - len(chosen); missing > 0 {
+		made, err := s.GenerateKeyPackages(ctx, KeyPackageOptions{CipherSuite: suite, Count: missing})
+		if err != nil {
+			return nil, err
+		}
+		chosen = append(made, chosen...)
+	}
+	return chosen, nil
+}
+
+// KeyPackages lists the stored key packages, expired ones included.
+func (s scope) KeyPackages(ctx context.Context) ([]KeyPackageEntry, error) {
+	r, err := ask[messages.KeyPackagesListed](ctx, s, "KeyPackages", "", messages.ListKeyPackages{})
+	return r.KeyPackages, err
+}
+
+// ValidKeyPackageCount counts the stored key packages of a suite that have not expired. Which of them others have claimed already is not known here.
+func (s scope) ValidKeyPackageCount(ctx context.Context, suite CipherSuite) (int, error) {
+	r, err := ask[messages.KeyPackagesCounted](ctx, s, "ValidKeyPackageCount", "", messages.CountKeyPackages{CipherSuite: suite})
+	return r.Count, err
+}
+
+// DeleteKeyPackages deletes key packages with their private keys. Unknown references are no error.
+func (s scope) DeleteKeyPackages(ctx context.Context, refs ...KeyPackageRef) error {
+	_, err := ask[messages.KeyPackagesDeleted](ctx, s, "DeleteKeyPackages", "", messages.DeleteKeyPackages{Refs: refs})
+	return err
+}
+
+// KeyPackageBundle is a key package made elsewhere with its private keys, the argument of ImportKeyPackage.
+type KeyPackageBundle = messages.ImportKeyPackage
+
+// ImportKeyPackage stores a key package that was made elsewhere, with its private keys and its credential. It is meant for migration and tests: a private key should live in one place.
+func (s scope) ImportKeyPackage(ctx context.Context, b KeyPackageBundle) (KeyPackageEntry, error) {
+	r, err := ask[messages.KeyPackageImported](ctx, s, "ImportKeyPackage", "", b)
+	return r.KeyPackage, err
+}
+
+// PutPSK registers an external pre-shared key under an id that proposals can name (RFC 9420 8.4).
+func (s scope) PutPSK(ctx context.Context, id []byte, psk Secret) error {
+	_, err := ask[messages.PSKPut](ctx, s, "PutPSK", "", messages.PutPSK{ID: id, PSK: psk})
+	return err
+}
+
+// DeletePSK forgets an external pre-shared key. An unknown id is no error.
+func (s scope) DeletePSK(ctx context.Context, id []byte) error {
+	_, err := ask[messages.PSKDeleted](ctx, s, "DeletePSK", "", messages.DeletePSK{ID: id})
+	return err
+}

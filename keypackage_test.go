@@ -1,0 +1,199 @@
+package conclave_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/conclave-mls/conclave"
+	"github.com/conclave-mls/conclave/mlsgroup"
+)
+
+func TestClientKeyPackages(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	e, err := conclave.Open(t.Context(), "", conclave.Options{InMemory: true, Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = e.Close() }()
+	ctx := t.Context()
+	c, err := e.Client(ctx, "alice", conclave.ClientOptions{CipherSuites: []conclave.CipherSuite{1, 2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	first, err := c.ClientKeyPackages(ctx, 1, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(first) != 5 {
+		t.Fatalf("%d key packages, want 5", len(first))
+	}
+	kp, err := mlsgroup.ParseKeyPackage(first[0].KeyPackage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kp.CipherSuite != 1 || !bytes.Equal(kp.LeafNode.Credential.Identity, []byte("alice")) || bytes.Equal(kp.InitKey, kp.LeafNode.EncryptionKey) || len(kp.Extensions) != 0 {
+		t.Errorf("key package %+v", kp)
+	}
+	if before, after := kp.LeafNode.Lifetime.NotBefore, kp.LeafNode.Lifetime.NotAfter; before != uint64(now.Unix()-3600) || after != uint64(now.Unix()+84*24*3600) {
+		t.Errorf("lifetime %d to %d", before, after)
+	}
+
+	again, err := c.ClientKeyPackages(ctx, 1, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	have := make(map[string]bool)
+	for _, k := range again {
+		have[string(k.Ref)] = true
+	}
+	if len(have) != 7 {
+		t.Errorf("%d key packages, want 7", len(have))
+	}
+	for _, k := range first {
+		if !have[string(k.Ref)] {
+			t.Error("a stored key package was not used again")
+		}
+	}
+	for suite, want := range map[conclave.CipherSuite]int{1: 7, 2: 0} {
+		if n, err := c.ValidKeyPackageCount(ctx, suite); err != nil || n != want {
+			t.Errorf("suite %d: %d valid, %v; want %d", suite, n, err, want)
+		}
+	}
+
+	now = now.Add(85 * 24 * time.Hour)
+	if n, err := c.ValidKeyPackageCount(ctx, 1); err != nil || n != 0 {
+		t.Errorf("%d valid after they expired, %v", n, err)
+	}
+	fresh, err := c.ClientKeyPackages(ctx, 1, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range fresh {
+		if have[string(k.Ref)] {
+			t.Error("an expired key package came out")
+		}
+	}
+	if all, err := c.KeyPackages(ctx); err != nil || len(all) != 2 {
+		t.Errorf("%d stored, %v; want 2: the expired ones go", len(all), err)
+	}
+	_, err = c.ClientKeyPackages(ctx, 1, -1)
+	wantCode(t, err, conclave.CodeInvalidArgument)
+}
+
+func TestDeleteKeyPackages(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	c, err := w.engine.Client(ctx, "alice", conclave.ClientOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := c.GenerateKeyPackages(ctx, conclave.KeyPackageOptions{Count: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.DeleteKeyPackages(ctx, made[1].Ref, conclave.KeyPackageRef("unknown")); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.DeleteKeyPackages(ctx); err != nil {
+		t.Errorf("an empty list: %v", err)
+	}
+	left, err := c.KeyPackages(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(left) != 2 {
+		t.Fatalf("%d left, want 2", len(left))
+	}
+	for _, k := range left {
+		if bytes.Equal(k.Ref, made[1].Ref) {
+			t.Error("the deleted one is there")
+		}
+	}
+}
+
+// TestLastResortKeyPackage joins two conversations by the same key package, which an ordinary one does not allow.
+func TestLastResortKeyPackage(t *testing.T) {
+	w := newWorld(t, "alice")
+	ctx := t.Context()
+	alice := w.devices["alice"]
+	bob := w.open("bob", conclave.ClientOptions{Profile: conclave.ProfileRFC9420})
+	for _, lastResort := range []bool{true, false} {
+		made, err := bob.GenerateKeyPackages(ctx, conclave.KeyPackageOptions{Count: 1, LastResort: lastResort})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, id := range []conclave.ConversationID{"one", "two"} {
+			if lastResort {
+				id += " by last resort"
+			}
+			if err := alice.CreateConversation(ctx, id, conclave.ConversationOptions{Profile: conclave.ProfileRFC9420}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := alice.AddMembers(ctx, id, made[0].KeyPackage); err != nil {
+				t.Fatal(err)
+			}
+			events, err := bob.Receive(ctx)
+			if err != nil || len(events) != 1 {
+				t.Fatalf("%d events, %v", len(events), err)
+			}
+			if second := i == 1; second && !lastResort {
+				wantCode(t, events[0].Err, conclave.CodeOrphanWelcome)
+			} else if events[0].Err != nil {
+				t.Errorf("joining %s: %v", id, events[0].Err)
+			}
+		}
+	}
+}
+
+func TestPSK(t *testing.T) {
+	w := newWorld(t, "alice")
+	ctx := t.Context()
+	alice := w.devices["alice"]
+	if err := alice.PutPSK(ctx, []byte("id"), []byte("sixteen bytes ok")); err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.DeletePSK(ctx, []byte("id")); err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.DeletePSK(ctx, []byte("id")); err != nil {
+		t.Errorf("deleting an unknown one: %v", err)
+	}
+	wantCode(t, alice.PutPSK(ctx, nil, []byte("x")), conclave.CodeInvalidArgument)
+}
+
+func TestCredentials(t *testing.T) {
+	w := newWorld(t, "alice")
+	ctx := t.Context()
+	alice := w.devices["alice"]
+	added, err := alice.AddCredential(ctx, conclave.NewCredential{CipherSuite: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := alice.Credentials(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 2 || all[0].CipherSuite != 1 || all[1].Ref != added.Ref {
+		t.Errorf("credentials %+v", all)
+	}
+	_, err = alice.AddCredential(ctx, conclave.NewCredential{CipherSuite: 1, Credential: mlsgroup.BasicCredential([]byte("mallory"))})
+	wantCode(t, err, conclave.CodeWrongCredential)
+
+	w.group("room", "alice")
+	wantCode(t, alice.RemoveCredential(ctx, all[0].Ref), conclave.CodeCredentialStillInUse)
+	if err := alice.RemoveCredential(ctx, added.Ref); err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.WipeConversation(ctx, "room"); err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.RemoveCredential(ctx, all[0].Ref); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := alice.KeyPackages(ctx); err != nil || len(left) != 0 {
+		t.Errorf("%d key packages outlive their credential, %v", len(left), err)
+	}
+	wantCode(t, alice.CreateConversation(ctx, "another", conclave.ConversationOptions{}), conclave.CodeCredentialNotFound)
+}

@@ -1,0 +1,30 @@
+package conclave
+
+import "github.com/conclave-mls/conclave/messages"
+
+// Transport carries commits to the delivery service; the application implements it, once for each client, safe for concurrent use. Application
+// messages and proposals are not its business: they are returned to the caller, who sends them.
+//
+// SendCommitBundle may call back into the engine with the context it was given, for reading and for decrypting messages of the conversation that
+// sends, and then acts inside the transaction that sends.
+type Transport = messages.Transport
+
+// CommitStatusReader is what a [Transport] may implement beside it, where the delivery service can tell what became of a commit.
+type CommitStatusReader = messages.CommitStatusReader
+
+// CommitBundle is what [Transport] sends: a commit with its Welcome and GroupInfo, one unit.
+type CommitBundle = messages.CommitBundle
+
+// Verdict is the delivery service's answer to a [CommitBundle].
+type Verdict = messages.Verdict
+
+// VerdictKind is what a [Verdict] says.
+type VerdictKind = messages.VerdictKind
+
+// The verdicts. An error of SendCommitBundle means that the outcome is unknown.
+const (
+	VerdictAccepted = messages.VerdictAccepted // the commit ends its epoch
+	VerdictRefused  = messages.VerdictRefused  // it does not and never will; Reason says why
+	VerdictNotSent  = messages.VerdictNotSent  // it has certainly not left this machine
+	VerdictRetry    = messages.VerdictRetry    // send the same bytes again
+)
