@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/mlsgroup"
@@ -214,8 +215,8 @@ func (s *stage) wipe(b *testing.B, p *peer) {
 }
 
 // steps times step b.N times. before returns what one step needs, made outside the
-// clock, and after looks at what it did.
-func steps[T any](b *testing.B, s *stage, before func() T, step func(T) error, after func(T)) {
+// clock, and after looks at what it did. It returns the processor time of the steps.
+func steps[T any](b *testing.B, s *stage, before func() T, step func(T) error, after func(T)) (used time.Duration) {
 	b.Helper()
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -224,10 +225,11 @@ func steps[T any](b *testing.B, s *stage, before func() T, step func(T) error, a
 	for range b.N {
 		in := before()
 		runtime.GC()
-		m := s.engine.Metrics()
+		m, start := s.engine.Metrics(), cpuTime()
 		b.StartTimer()
 		err := step(in)
 		b.StopTimer()
+		used += cpuTime() - start
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -235,18 +237,19 @@ func steps[T any](b *testing.B, s *stage, before func() T, step func(T) error, a
 		written, log = written+n.LogBytes-m.LogBytes, log+n.LogFileBytes-m.LogFileBytes
 		after(in)
 	}
+	b.ReportMetric(1e9/nanosPerOp(b), "msg/s")
 	if s.kind == durable {
 		b.ReportMetric(float64(written)/float64(b.N), "written-B/msg")
 		b.ReportMetric(float64(log)/float64(b.N), "wal-B/msg")
 	}
+	return used
 }
 
 // reportGroupFloor reports x-floor where there is a floor of that size.
-func reportGroupFloor(b *testing.B, c cell, work string) {
-	if c.members != floorMembers {
-		return
+func reportGroupFloor(b *testing.B, c cell, work string, used time.Duration) {
+	if c.members == floorMembers {
+		reportFloor(b, floorTime(b, floorKey{suite: c.suite, work: work}), used)
 	}
-	b.ReportMetric(nanosPerOp(b)*float64(runtime.GOMAXPROCS(0))/floorTime(b, floorKey{suite: c.suite, work: work}), "x-floor")
 }
 
 // BenchmarkAddCreate adds members-1 members in one commit to a group of one.
@@ -260,7 +263,7 @@ func BenchmarkAddCreate(b *testing.B) {
 			packages [][]byte
 		}
 		s.ticket(b) // brings the client its credential
-		steps(b, s, func() input {
+		used := steps(b, s, func() input {
 			in := input{id: s.newID()}
 			in.witness, in.kp, in.packages = s.others(b, c.members)
 			if err := s.client.CreateConversation(b.Context(), in.id, conclave.ConversationOptions{}); err != nil {
@@ -278,7 +281,7 @@ func BenchmarkAddCreate(b *testing.B) {
 			s.agree(b, p)
 			s.wipe(b, p)
 		})
-		reportGroupFloor(b, c, workAdd)
+		reportGroupFloor(b, c, workAdd, used)
 	})
 }
 
@@ -452,7 +455,7 @@ func BenchmarkJoin(b *testing.B) {
 			peer    *peer
 			welcome []byte
 		}
-		steps(b, s, func() input {
+		used := steps(b, s, func() input {
 			next, commit, err := p.commit(false, addProposals(s.ticket(b))...)
 			if err != nil {
 				b.Fatal(err)
@@ -465,6 +468,6 @@ func BenchmarkJoin(b *testing.B) {
 			s.agree(b, in.peer)
 			s.wipe(b, in.peer)
 		})
-		reportGroupFloor(b, c, workJoin)
+		reportGroupFloor(b, c, workJoin, used)
 	})
 }

@@ -326,10 +326,11 @@ func floorOf(b *testing.B, k floorKey) func() error {
 	return floors[k]
 }
 
-// timing is a floor's time and when it was taken.
+// timing is what a floor takes an operation, in nanoseconds, and when it was
+// measured. cpu is processor time, 0 where that is not known.
 type timing struct {
-	at    time.Time
-	nanos float64
+	at         time.Time
+	nanos, cpu float64
 }
 
 var timings = map[floorKey]timing{}
@@ -337,42 +338,44 @@ var timings = map[floorKey]timing{}
 // floorTime measures a floor, in nanoseconds an operation: the median of slices,
 // since the machine may not be ours alone. It is taken anew for each cell, but not
 // for each of the runs by which testing finds the right b.N.
-func floorTime(b *testing.B, k floorKey) float64 {
+func floorTime(b *testing.B, k floorKey) timing {
 	b.Helper()
 	op := floorOf(b, k)
 	const fresh = 5 * time.Second
 	if t := timings[k]; t.nanos > 0 && time.Since(t.at) < fresh {
-		return t.nanos
+		return t
 	}
-	slices, atLeast := 15, 4*time.Millisecond
+	n, atLeast := 15, 4*time.Millisecond
 	if testing.Short() {
-		slices, atLeast = 3, time.Millisecond
+		n, atLeast = 3, time.Millisecond
 	}
 	if k.work == workJoin || k.work == workAdd {
-		slices = min(slices, 5)
+		n = min(n, 5)
 	}
-	t := timing{nanos: sliceTimes(b, op, slices, atLeast)}
+	t := sliceTimes(b, op, n, atLeast)
 	t.at = time.Now()
 	timings[k] = t
-	return t.nanos
+	return t
 }
 
-// sliceTimes returns the median time of op over n slices of at least d each.
-func sliceTimes(b *testing.B, op func() error, n int, d time.Duration) float64 {
+// sliceTimes returns the median times of op over n slices of at least d each.
+func sliceTimes(b *testing.B, op func() error, n int, d time.Duration) timing {
 	b.Helper()
-	times := make([]float64, n)
-	for i := range times {
-		count, start := 0, time.Now()
+	wall, cpu := make([]float64, n), make([]float64, n)
+	for i := range n {
+		count, start, used := 0, time.Now(), cpuTime()
 		for time.Since(start) < d || count == 0 {
 			if err := op(); err != nil {
 				b.Fatal(err)
 			}
 			count++
 		}
-		times[i] = float64(time.Since(start).Nanoseconds()) / float64(count)
+		wall[i] = float64(time.Since(start).Nanoseconds()) / float64(count)
+		cpu[i] = float64((cpuTime() - used).Nanoseconds()) / float64(count)
 	}
-	slices.Sort(times)
-	return times[n/2]
+	slices.Sort(wall)
+	slices.Sort(cpu)
+	return timing{nanos: wall[n/2], cpu: cpu[n/2]}
 }
 
 // BenchmarkFloor has a line for each work. Joining, adding and syncing have no

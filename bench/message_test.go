@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/conclave-mls/conclave"
 )
@@ -85,6 +86,7 @@ func (w *world) rounds(b *testing.B, c cell, prepare, timed, check func(counts [
 		work = workEncrypt
 	}
 	floor := floorTime(b, floorKey{c.suite, work, c.size})
+	var used time.Duration
 	before := w.engine.Metrics()
 	for done := 0; done < b.N; {
 		n := min(b.N-done, round)
@@ -99,9 +101,11 @@ func (w *world) rounds(b *testing.B, c cell, prepare, timed, check func(counts [
 			b.Fatal(err)
 		}
 		runtime.GC() // what preparing left is not the timed part's to clear
+		start := cpuTime()
 		b.StartTimer()
 		err := timed(counts)
 		b.StopTimer()
+		used += cpuTime() - start
 		if err == nil {
 			err = check(counts)
 		}
@@ -111,7 +115,8 @@ func (w *world) rounds(b *testing.B, c cell, prepare, timed, check func(counts [
 		done += n
 	}
 	after := w.engine.Metrics()
-	report(b, floor)
+	b.ReportMetric(1e9/nanosPerOp(b), "msg/s")
+	reportFloor(b, floor, used)
 	if c.store == durable {
 		b.ReportMetric(float64(after.LogBytes-before.LogBytes)/float64(b.N), "written-B/msg")
 		b.ReportMetric(float64(after.LogFileBytes-before.LogFileBytes)/float64(b.N), "wal-B/msg")
@@ -119,16 +124,19 @@ func (w *world) rounds(b *testing.B, c cell, prepare, timed, check func(counts [
 	b.ReportMetric(float64(w.heap)/float64(len(w.conversations)), "heap-B/conversation")
 	if c.store == durable && c.conversations == 1 && !c.checkpoint {
 		sync := floorTime(b, floorKey{suite: c.suite, work: workSync})
-		b.ReportMetric(nanosPerOp(b)/(sync+floor), "x-sync-floor")
+		b.ReportMetric(nanosPerOp(b)/(sync.nanos+floor.nanos), "x-sync-floor")
 	}
 }
 
 func nanosPerOp(b *testing.B) float64 { return float64(b.Elapsed().Nanoseconds()) / float64(b.N) }
 
-// report adds msg/s and x-floor, the time as a multiple of the floor per core.
-func report(b *testing.B, floor float64) {
-	b.ReportMetric(1e9/nanosPerOp(b), "msg/s")
-	b.ReportMetric(nanosPerOp(b)*float64(runtime.GOMAXPROCS(0))/floor, "x-floor")
+// reportFloor adds x-floor, the time as a multiple of the floor per core, and the
+// same for the processor time that was used.
+func reportFloor(b *testing.B, floor timing, used time.Duration) {
+	b.ReportMetric(nanosPerOp(b)*float64(runtime.GOMAXPROCS(0))/floor.nanos, "x-floor")
+	if floor.cpu > 0 {
+		b.ReportMetric(float64(used.Nanoseconds())/float64(b.N)/floor.cpu, "x-floor-cpu")
+	}
 }
 
 // each runs f for every conversation in a goroutine of its own.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/conclave-mls/conclave"
-	"github.com/conclave-mls/conclave/internal/secret"
 	"github.com/conclave-mls/conclave/mlsgroup"
 )
 
@@ -68,13 +67,18 @@ func forEach(n int, f func(i int) error) error {
 type identity struct {
 	dialect
 	id     conclave.ClientID
-	signer *mlsgroup.Signer
+	stored *mlsgroup.Signer // with the private key as it is stored
+	signer *mlsgroup.Signer // with the private key ready to sign
 }
 
 func newIdentity(d dialect, name string) (*identity, error) {
 	id := conclave.ClientID(fmt.Sprintf("%-32s", name))
-	signer, err := mlsgroup.NewSigner(rand.Reader, mlsgroup.CipherSuite(d.suite), mlsgroup.BasicCredential([]byte(id)))
-	return &identity{dialect: d, id: id, signer: signer}, err
+	stored, err := mlsgroup.NewSigner(rand.Reader, mlsgroup.CipherSuite(d.suite), mlsgroup.BasicCredential([]byte(id)))
+	if err != nil {
+		return nil, err
+	}
+	signer, err := stored.Expand()
+	return &identity{dialect: d, id: id, stored: stored, signer: signer}, err
 }
 
 func (p *identity) keyPackage() (*mlsgroup.KeyPackageBundle, error) {
@@ -208,6 +212,6 @@ func leafPackages(d dialect, n int) ([]*mlsgroup.KeyPackage, error) {
 func (p *identity) bundle(kp *mlsgroup.KeyPackageBundle) conclave.KeyPackageBundle {
 	return conclave.KeyPackageBundle{
 		KeyPackage: kp.KeyPackage.Marshal(), InitPrivate: kp.InitPrivate.Clone(), LeafPrivate: kp.LeafPrivate.Clone(),
-		SignaturePrivate: secret.Bytes(p.signer.Private).Clone(),
+		SignaturePrivate: p.stored.Private.Clone(),
 	}
 }
