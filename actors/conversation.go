@@ -104,6 +104,8 @@ func (c *conversation) handle(l letter) {
 		c.sent(l)
 	case resendDue:
 		c.resendNow(l)
+	case resendResult:
+		c.resent(l)
 	case wake:
 		defer c.entry.release()
 		if err := c.load(); err != nil {
@@ -285,10 +287,10 @@ func (c *conversation) swap(st *stage) {
 	for _, e := range st.events {
 		c.sys.events.send(e)
 	}
-	st.consumed, st.events = nil, nil
-	if s := st.settles; s != nil {
-		st.settles = nil
-		s()
+	after := st.after
+	st.consumed, st.events, st.after = nil, nil, nil
+	for _, f := range after {
+		f()
 	}
 }
 
@@ -350,6 +352,15 @@ func (c *conversation) cancel(t *task) {
 	c.drop(func(w claim) bool { return w.task == t }, t.ctx.Err())
 	if s := c.sending; s != nil && s.task == t {
 		s.cancel(t.ctx.Err())
+	}
+	if r := c.resend; r != nil {
+		for i, w := range r.waiters {
+			if w == t {
+				r.waiters = append(r.waiters[:i:i], r.waiters[i+1:]...)
+				t.answer(nil, t.ctx.Err())
+				break
+			}
+		}
 	}
 }
 
@@ -442,14 +453,17 @@ func (c *conversation) perform(st *stage, t *task) (messages.Reply, error) {
 		return c.wipe(st)
 	case messages.DropInDoubt:
 		return c.dropInDoubt(st)
+	case settleCommit:
+		return stepDone{}, c.settleVerdict(st, r.hash, r.verdict)
+	}
+	if !needsSettled(t.request) {
+		return nil, fmt.Errorf("%w: %T is no request of a conversation", messages.ErrInvalidArgument, t.request)
 	}
 	if err := c.requireGroup(st); err != nil {
 		return nil, err
 	}
-	if needsSettled(t.request) {
-		if f := c.doubt(st); f != nil {
-			return nil, c.settleFirst(st, t, f)
-		}
+	if f := c.doubt(st); f != nil {
+		return nil, c.settleFirst(st, t, f)
 	}
 	switch r := t.request.(type) {
 	case messages.EncryptMessage:
@@ -458,10 +472,8 @@ func (c *conversation) perform(st *stage, t *task) (messages.Reply, error) {
 		return c.propose(st, t, r)
 	case messages.ClearPendingProposal:
 		return c.clearProposal(st, r)
-	case messages.AddMembers, messages.RemoveMembers, messages.UpdateKeyMaterial, messages.CommitPendingProposals, rotate:
-		return c.commitGroup(st, t)
 	}
-	return nil, fmt.Errorf("%w: %T is no request of a conversation", messages.ErrInvalidArgument, t.request)
+	return c.commitGroup(st, t)
 }
 
 // requireGroup fails where there is no group to work on.

@@ -66,6 +66,7 @@ func (c *coordinator) handle(l letter) {
 	case transactionEnded:
 		delete(c.open, l.tx)
 		c.graph.forget(l.tx)
+		l.tx.actor.stop()
 		c.report()
 	case contention:
 		c.contend(l)

@@ -159,4 +159,3 @@ func TestHostStopHandlesWhatWasSent(t *testing.T) {
 		})
 	}
 }
-

@@ -241,6 +241,7 @@ func (c *conversation) accept(st *stage, f *inflight) ([]messages.Released, erro
 	c.advance(st, transition)
 	c.moveUse(st, used, f.credential)
 	c.leaveEpoch(st, f)
+	st.dropSpent()
 	c.emit(st)
 	c.tellSettled(st, f, true)
 	released := c.release(st)

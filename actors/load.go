@@ -20,7 +20,7 @@ func (c *conversation) load() error {
 	if c.state != nil {
 		return nil
 	}
-	s := &state{spent: make(map[uint64]generations)}
+	s := new(state)
 	var err error
 	if s.inflight, err = c.loadInflight(); err != nil {
 		return err

@@ -36,12 +36,19 @@ func (sendResult) letter() {}
 var errNoVerdict = errors.New("actors: no verdict")
 
 // send writes an own commit down and gives it to the transport. credential is what
-// the commit brings in, nil for none; own generations that it has used are in used.
-// It answers errAnswerLater.
-func (c *conversation) send(st *stage, t *task, f *inflight, credential *credentialRecord, used generations) error {
+// the commit brings in, nil for none. It answers errAnswerLater.
+//
+// The own generation that a private commit has used is used for good: for a single
+// call the ratchet goes to disk with the record; a transaction stages it and reserves
+// it, so that an abort burns it.
+func (c *conversation) send(st *stage, t *task, f *inflight, credential *credentialRecord) error {
 	transport := c.client.config.Load().transport
 	if transport == nil {
 		return messages.ErrNoTransport
+	}
+	used := f.own.Before
+	if used != nil && st.tx != nil {
+		c.advance(st, used)
 	}
 	if st.tx != nil && !st.clean() {
 		f.before = new(store.ChangeSet)
@@ -49,31 +56,31 @@ func (c *conversation) send(st *stage, t *task, f *inflight, credential *credent
 	}
 	set := new(store.ChangeSet)
 	defer set.Wipe()
-	if err := c.putInflight(set, f); err != nil {
-		return err
-	}
 	if credential != nil {
 		f.credential = credential.entry.Ref
-		set.Wipe()
-		if err := c.putInflight(set, f); err != nil {
-			return err
-		}
 		set.Put(c.client.credentialKey(f.credential), credential.marshal())
 		c.stageUse(set, f.credential)
 	}
-	if err := c.reserve(st, set, used); err != nil {
+	if err := c.putInflight(set, f); err != nil {
 		return err
 	}
-	if st.tx == nil {
-		// The batch has staged nothing yet; see runBatch.
-		if err := c.sys.apply(set); err != nil {
-			return err
+	was := c.state
+	if used != nil {
+		if st.tx == nil {
+			c.stageChanges(set, st.state.incarnation, used.Changes)
+			c.both(st, func(next *state) { next.group = used.Next })
+		} else {
+			c.stageReserve(st, set, usedBy(used.Outbound))
 		}
-	} else if err := c.sys.apply(set); err != nil {
+	}
+	if err := c.sys.apply(set); err != nil {
+		c.state = was
 		return err
 	}
 	c.replace(st, nil, f)
-	c.spend(st, used)
+	if used != nil && st.tx != nil {
+		c.spend(usedBy(used.Outbound), st.state.group.Epoch())
+	}
 	s := &sending{f: f, task: t, tx: st.tx}
 	if s.tx == nil {
 		s.single = true

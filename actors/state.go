@@ -20,6 +20,8 @@ type state struct {
 	// spent, by epoch: own generations that are or may be used beyond what the group
 	// knows: handed out by a transaction that was aborted, or lost in a crash.
 	spent map[uint64]generations
+	// reserved, by epoch: what the store says may be used, see spent.go.
+	reserved map[uint64]generations
 }
 
 // generations counts own generations, of both ratchets.
@@ -92,7 +94,7 @@ func (st *stage) note(epoch uint64, g generations) {
 	st.handed[epoch] = st.handed[epoch].max(g)
 }
 
-// take stages a transition of the group: it cannot fail, so whatever can comes
+// advance stages a transition of the group: it cannot fail, so whatever can comes
 // before it.
 func (c *conversation) advance(st *stage, t *mlsgroup.Transition) {
 	c.stageChanges(&st.changes, st.state.incarnation, t.Changes)

@@ -77,7 +77,7 @@ func newIdentity(d dialect, name string) (*identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	signer, err := stored.Expand()
+	signer, err := stored.Expanded()
 	return &identity{dialect: d, id: id, stored: stored, signer: signer}, err
 }
 

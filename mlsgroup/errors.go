@@ -75,8 +75,8 @@ func (e *PSKError) Error() string {
 func (e *PSKError) Is(target error) bool { return target == CheckPSKAvailable }
 
 // UnknownProposalTypeError reports a proposal whose type is not one of RFC
-// 9420. Its body has no known end, so the message around it cannot be read.
-// It is an ErrDecode too.
+// 9420. Its body has no known end, so the message around it cannot be read. It
+// is an ErrDecode too, and a CheckProposalTypeSupported: we do not support it.
 type UnknownProposalTypeError struct{ Type ProposalType }
 
 // Error names the type.
@@ -84,5 +84,7 @@ func (e *UnknownProposalTypeError) Error() string {
 	return fmt.Sprintf("mlsgroup: unknown proposal type 0x%04x", uint16(e.Type))
 }
 
-// Is makes the error an ErrDecode.
-func (e *UnknownProposalTypeError) Is(target error) bool { return target == ErrDecode }
+// Is makes the error an ErrDecode and a CheckProposalTypeSupported.
+func (e *UnknownProposalTypeError) Is(target error) bool {
+	return target == ErrDecode || target == CheckProposalTypeSupported
+}

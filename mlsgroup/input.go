@@ -18,8 +18,9 @@ type Input struct {
 	Rand io.Reader
 	// Now is compared with lifetimes of leaves that we send.
 	Now time.Time
-	// MaxLifetime bounds the whole lifetime of a leaf that we send (RFC 9420
-	// section 7.2). Zero means no bound.
+	// MaxLifetime bounds the whole lifetime of every leaf of a key package that
+	// is sent or received (RFC 9420 section 7.2). Members that differ about it
+	// do not accept the same commits. Zero means no bound.
 	MaxLifetime time.Duration
 	// Auth decides about credentials. Nil accepts Basic credentials, whoever
 	// they name, and refuses all others.
@@ -61,21 +62,23 @@ func NewSigner(rand io.Reader, cs CipherSuite, credential Credential) (*Signer, 
 	return &Signer{CipherSuite: cs, Credential: credential, Private: priv, Public: pub}, nil
 }
 
-// Expand returns a copy that signs in about half the time with Ed25519 and Ed448.
-// Its Private is for memory only, not to be stored, and the caller wipes it.
-func (s *Signer) Expand() (*Signer, error) {
-	suite, err := s.CipherSuite.suite()
+// Expanded returns the signer in a form that signs in half the time with
+// Ed25519 and Ed448. It is for memory only: the form of the private key is not
+// that of NewSigner and is not to be stored. The caller wipes it.
+func (sg *Signer) Expanded() (*Signer, error) {
+	s, err := sg.CipherSuite.suite()
 	if err != nil {
 		return nil, err
 	}
-	expanded := *s
-	expanded.Private, err = suite.ExpandSignatureKey(s.Private)
-	return &expanded, err
+	out := *sg
+	out.Private, err = s.ExpandSignatureKey(sg.Private)
+	return &out, err
 }
 
 // AuthenticationService is the service of RFC 9420 section 5.3.1 as far as this
 // package asks it. It must not depend on anything that members may see
-// differently, except trust itself.
+// differently, except trust itself. Where Input.Do runs things at once, so are
+// its methods.
 type AuthenticationService interface {
 	// ValidateCredential says whether the credential is valid for the
 	// signature key.

@@ -188,8 +188,8 @@ func (gi *GroupInfo) verifySigner(s *primitive.Suite, tree *RatchetTree) error {
 }
 
 // verifyTree verifies the tree of a group that we join, each leaf included
-// (RFC 9420 section 12.4.3.1). Lifetimes are not looked at: members may be
-// older than their key packages.
+// (RFC 9420 section 12.4.3.1). The time is not compared with lifetimes: members
+// may be older than their key packages.
 func (gi *GroupInfo) verifyTree(in *Input, s *primitive.Suite, tree *RatchetTree) error {
 	if err := tree.verify(s); err != nil {
 		return err
@@ -210,6 +210,9 @@ func (gi *GroupInfo) verifyTree(in *Input, s *primitive.Suite, tree *RatchetTree
 	}
 	return in.doErr(len(members), func(k int) error {
 		m := members[k]
+		if err := m.leaf.checkLifetimeTotal(in); err != nil {
+			return err
+		}
 		if err := rules.check(m.leaf, m.i); err != nil {
 			return err
 		}

@@ -120,8 +120,17 @@ func (l *LeafNode) checkLifetime(in *Input) error {
 	if now < 0 || uint64(now) < l.Lifetime.NotBefore || uint64(now) > l.Lifetime.NotAfter {
 		return CheckLifetime.Errorf("valid from %d to %d, now %d", l.Lifetime.NotBefore, l.Lifetime.NotAfter, now)
 	}
-	if in.MaxLifetime > 0 && l.Lifetime.NotAfter-l.Lifetime.NotBefore > uint64(in.MaxLifetime/time.Second) {
-		return CheckLifetimeTotal.Errorf("%d seconds", l.Lifetime.NotAfter-l.Lifetime.NotBefore)
+	return l.checkLifetimeTotal(in)
+}
+
+// checkLifetimeTotal verifies the length of the lifetime, which every leaf of a
+// key package has to keep to, whoever sends it and whenever it is looked at.
+func (l *LeafNode) checkLifetimeTotal(in *Input) error {
+	if l.Source != LeafNodeSourceKeyPackage || in.MaxLifetime <= 0 {
+		return nil
+	}
+	if n, most := l.Lifetime.NotAfter-l.Lifetime.NotBefore, uint64(in.MaxLifetime/time.Second); l.Lifetime.NotAfter < l.Lifetime.NotBefore || n > most {
+		return CheckLifetimeTotal.Errorf("from %d to %d, at most %d seconds", l.Lifetime.NotBefore, l.Lifetime.NotAfter, most)
 	}
 	return nil
 }

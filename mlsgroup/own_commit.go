@@ -299,6 +299,9 @@ func (e *CommitEffect) read(r *reader) {
 	e.Epoch = r.uint64()
 	e.Committer = LeafIndex(r.uint32())
 	flags := r.uint8()
+	if flags&^(effectExternal|effectExtensions) != 0 {
+		r.fail("flags %x", flags)
+	}
 	e.External, e.ContextExtensions = flags&effectExternal != 0, flags&effectExtensions != 0
 	for _, list := range [...]*[]Member{&e.Added, &e.Updated, &e.Removed} {
 		for range r.uint32() {

@@ -305,10 +305,12 @@ func (l *proposalList) apply(in *Input, r *listRules, tree *RatchetTree, own boo
 			return a.checkUpdate(in, u, tree.Leaf(u.i))
 		}
 		kp := l.adds[i-len(l.updates)]
+		lifetime := kp.LeafNode.checkLifetimeTotal
 		if own {
-			if err := kp.LeafNode.checkLifetime(in); err != nil {
-				return err
-			}
+			lifetime = kp.LeafNode.checkLifetime
+		}
+		if err := lifetime(in); err != nil {
+			return err
 		}
 		if err := kp.checkFor(a.rules); err != nil {
 			return err
@@ -384,7 +386,9 @@ func (g *Group) psks(in *Input, ids []PreSharedKeyID) ([]preSharedKey, error) {
 			key = own
 		}
 		if key == nil && in.PSK != nil {
-			key, _ = in.PSK(id)
+			if found, ok := in.PSK(id); ok {
+				key = found
+			}
 		}
 		if key == nil {
 			return nil, &PSKError{ID: id}

@@ -190,13 +190,12 @@ func (w *world) joinersSeeTheTree() {
 	}
 }
 
-// loaded returns the client's group with its tree.
+// loaded returns the client's group with its tree, path keys and proposals.
 func loaded(c *client) *Group {
 	var g *Group
 	err := c.try(func(x *Group) error {
-		_, err := x.RatchetTree()
 		g = x
-		return err
+		return x.need(partTree, partPath, partProposals)
 	})
 	if err != nil {
 		c.t.Fatal(err)

@@ -16,6 +16,9 @@ func (g *Group) Encrypt(in Input, plaintext, authenticatedData []byte) (*Transit
 	if err := g.head.active(); err != nil {
 		return nil, err
 	}
+	if err := checkMessageSize(len(plaintext), len(authenticatedData)); err != nil {
+		return nil, err
+	}
 	signer, err := g.signer(&in)
 	if err != nil {
 		return nil, err

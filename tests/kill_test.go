@@ -230,7 +230,7 @@ func (p *postOffice) Done(in Parcel, _ *Parcel) error {
 	p.attempts[in.Client] = 0
 	p.ds.Done(in.Client, 1)
 	switch conclave.Code(in.Code) {
-	case "":
+	case "", conclave.CodeMessageEpochTooOld: // the other side has not received for some epochs
 	case conclave.CodeDuplicateMessage, conclave.CodeStaleCommit, conclave.CodeConversationAlreadyExists, conclave.CodeOrphanWelcome:
 		if first {
 			p.failures = append(p.failures, fmt.Sprintf("%s has never seen it: %s", in.Client, in.Code))

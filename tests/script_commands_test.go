@@ -117,16 +117,26 @@ func init() {
 				s.deliver(s.devices[name])
 			}
 		},
-		// fault CLIENT WHAT...: what goes wrong with its next commits
+		// deliver-one CLIENT: let a client process the oldest thing that waits for it
+		"deliver-one": func(s *script, args []string) {
+			s.deliverOne(s.devices[conclave.ClientID(args[0])])
+		},
+		// reverse CLIENT: turn round the order of what waits for a client
+		"reverse": func(s *script, args []string) {
+			s.ds.Reverse(conclave.ClientID(args[0]))
+		},
+		// fault CLIENT [WHAT...]: what goes wrong with its next commits, one after the other
 		"fault": func(s *script, args []string) {
 			a := s.devices[conclave.ClientID(args[0])]
+			var list []enginetest.Fault
 			for _, word := range args[1:] {
 				f, ok := faultNames[word]
 				if !ok {
 					s.t.Fatalf("no fault %q", word)
 				}
-				a.faults = append(a.faults, f)
+				list = append(list, f)
 			}
+			a.faults.set(list)
 		},
 		// settle CLIENT ROOM: wait until no commit is in doubt
 		"settle": func(s *script, args []string) {
@@ -189,7 +199,7 @@ func init() {
 		},
 		"data": func(s *script, args []string) {
 			data, err := s.devices[conclave.ClientID(args[0])].calls().Data(s.t.Context())
-			s.result(string(data), err)
+			s.result(fmt.Sprintf("%q", data), err)
 		},
 		// epochs ROOM: where every client stands, and whether the members agree
 		"epochs": func(s *script, args []string) {
@@ -243,24 +253,29 @@ func (s *script) send(a *actor, room conclave.ConversationID, message []byte, ok
 // deliver lets a client process what waits for it, one after the other.
 func (s *script) deliver(a *actor) {
 	s.t.Helper()
-	for {
-		batch := s.ds.Waiting(a.ID(), 1)
-		if len(batch) == 0 {
-			return
-		}
-		in := batch[0]
-		s.out.WriteString(string(a.ID()) + ": ")
-		if in.Welcome {
-			joined, err := a.calls().ProcessWelcome(s.t.Context(), in.Message, conclave.JoinOptions{})
-			s.result(fmt.Sprintf("Welcome to %s, epoch %d", joined.Conversation, joined.Epoch), err)
-			s.released(joined.Released)
-		} else {
-			got, err := a.calls().DecryptMessage(s.t.Context(), in.Conversation, in.Message)
-			s.result(describe(got), err)
-			s.released(got.Released)
-		}
-		s.ds.Done(a.ID(), 1)
+	for s.deliverOne(a) {
 	}
+}
+
+func (s *script) deliverOne(a *actor) bool {
+	s.t.Helper()
+	batch := s.ds.Waiting(a.ID(), 1)
+	if len(batch) == 0 {
+		return false
+	}
+	in := batch[0]
+	s.out.WriteString(string(a.ID()) + ": ")
+	if in.Welcome {
+		joined, err := a.calls().ProcessWelcome(s.t.Context(), in.Message, conclave.JoinOptions{})
+		s.result(fmt.Sprintf("Welcome to %s, epoch %d", joined.Conversation, joined.Epoch), err)
+		s.released(joined.Released)
+	} else {
+		got, err := a.calls().DecryptMessage(s.t.Context(), in.Conversation, in.Message)
+		s.result(describe(got), err)
+		s.released(got.Released)
+	}
+	s.ds.Done(a.ID(), 1)
+	return true
 }
 
 // doubts counts the commits whose fate is unknown.

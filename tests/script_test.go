@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -83,8 +84,31 @@ type script struct {
 type actor struct {
 	*enginetest.Device
 	tx     *conclave.Tx
-	faults []enginetest.Fault
+	faults *faults
 	kept   []byte // the message "keep" has sealed
+}
+
+// faults is a queue that the scenario fills and the transport, from goroutines of the engine, empties.
+type faults struct {
+	mu   sync.Mutex
+	next []enginetest.Fault
+}
+
+func (f *faults) take() enginetest.Fault {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.next) == 0 {
+		return enginetest.FaultNone
+	}
+	first := f.next[0]
+	f.next = f.next[1:]
+	return first
+}
+
+func (f *faults) set(list []enginetest.Fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.next = list
 }
 
 // calls are what an actor does alike inside and outside a transaction.
@@ -127,19 +151,12 @@ func (s *script) open() {
 
 func (s *script) device(name conclave.ClientID) {
 	s.t.Helper()
-	a := &actor{}
+	a := &actor{faults: new(faults)}
 	if old := s.devices[name]; old != nil {
 		a.faults, a.kept = old.faults, old.kept
 	}
 	transport := s.ds.Transport(name)
-	transport.Before = func(context.Context, conclave.CommitBundle) enginetest.Fault {
-		if len(a.faults) == 0 {
-			return enginetest.FaultNone
-		}
-		f := a.faults[0]
-		a.faults = a.faults[1:]
-		return f
-	}
+	transport.Before = func(context.Context, conclave.CommitBundle) enginetest.Fault { return a.faults.take() }
 	d, err := enginetest.Open(s.t.Context(), s.engine, s.ds, name, conclave.ClientOptions{
 		Transport: transport,
 		Observer:  conclave.Observer{CommitSettled: func(conclave.CommitSettled) { s.settled <- struct{}{} }},

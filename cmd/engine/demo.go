@@ -34,7 +34,7 @@ func (o demoOptions) validate() error {
 	}{
 		{"clients", o.clients, 2, 1000},
 		{"conversations", o.conversations, 1, 100_000},
-		{"members", o.members, 2, o.clients},
+		{"members", o.members, 2, 1000},
 		{"operations", o.operations, 1, 10_000_000},
 		{"suite", o.suite, 1, 7},
 	} {
@@ -61,6 +61,7 @@ func demoCommand(ctx context.Context, args []string, stdout, stderr io.Writer) (
 	if err := o.validate(); err != nil {
 		return err
 	}
+	o.members = min(o.members, o.clients)
 	key := make(conclave.Secret, conclave.KeySize)
 	if _, err := rand.Read(key); err != nil {
 		return err

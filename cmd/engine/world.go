@@ -97,7 +97,11 @@ func (d *demo) open(ctx context.Context) (err error) {
 	}
 	opened := make([]*enginetest.Device, len(d.names))
 	err = parallel(ctx, len(d.names), func(i int) (err error) {
-		opened[i], err = enginetest.Open(ctx, d.engine, d.delivery, d.names[i], conclave.ClientOptions{CipherSuites: []conclave.CipherSuite{conclave.CipherSuite(d.options.suite)}})
+		transport := d.delivery.Transport(d.names[i])
+		transport.Before = distance
+		opened[i], err = enginetest.Open(ctx, d.engine, d.delivery, d.names[i], conclave.ClientOptions{
+			CipherSuites: []conclave.CipherSuite{conclave.CipherSuite(d.options.suite)}, Transport: transport,
+		})
 		return err
 	})
 	if err != nil {
@@ -109,6 +113,16 @@ func (d *demo) open(ctx context.Context) (err error) {
 		d.inDoubt += len(device.InDoubt())
 	}
 	return nil
+}
+
+// distance is the way of a commit to the delivery service: up to 10 ms, so that commits meet and a crash finds some on their way.
+func distance(ctx context.Context, _ conclave.CommitBundle) enginetest.Fault {
+	select {
+	case <-time.After(time.Duration(rand.IntN(10_000)) * time.Microsecond):
+		return enginetest.FaultNone
+	case <-ctx.Done():
+		return enginetest.FaultLoseRequest
+	}
 }
 
 // found creates the conversations, each with some members added in one commit.

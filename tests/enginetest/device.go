@@ -97,7 +97,7 @@ var errStop = []error{
 // Receive processes what waits for the device, in parallel over conversations, and returns what became of it in no order between conversations. It
 // stops at an error that says nothing about the message; what has not been processed waits on.
 func (d *Device) Receive(ctx context.Context) ([]Event, error) {
-	const most = 256
+	const most = 4096
 	var all []Event
 	for {
 		batch := d.Delivery.Waiting(d.ID(), most)

@@ -1,0 +1,241 @@
+package actors
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/mlsgroup"
+	"github.com/conclave-mls/conclave/store"
+)
+
+// Beginning and ending to have a group.
+
+// adopt stages the group of a creation or of a Welcome, in a new incarnation. A join
+// on its way gives way to a Welcome.
+func (c *conversation) adopt(st *stage, r adopt) (messages.Reply, error) {
+	if err := c.requireAbsent(st, !r.welcome); err != nil {
+		return nil, err
+	}
+	incarnation, err := c.sys.drawUint64()
+	if err != nil {
+		return nil, err
+	}
+	var early []earlyMessage
+	var texts [][]byte
+	if joining := st.state.joining(); joining != nil {
+		early = st.state.early
+		texts = c.fetch(st, early)
+		if c.sending != nil {
+			return nil, messages.ErrSending
+		}
+		c.dropJoins(st)
+	}
+	st.state = &state{incarnation: incarnation, signer: r.signer}
+	c.stagePointer(st)
+	c.advance(st, r.transition)
+	c.stageUse(&st.changes, c.ownCredential(st))
+	reply := adopted{}
+	if r.welcome {
+		c.emit(st)
+		for i, e := range early {
+			if texts[i] == nil {
+				continue
+			}
+			message, err := c.process(st, nil, texts[i], e.epoch > st.state.group.Epoch())
+			reply.released = append(reply.released, messages.Released{Message: message, Err: err})
+		}
+	}
+	return reply, nil
+}
+
+// stagePointer makes the stage's incarnation the current one.
+func (c *conversation) stagePointer(st *stage) {
+	st.changes.Put(c.client.keys.Pointer(nil, c.key), pointer{st.state.incarnation, c.id}.marshal())
+}
+
+// dropJoins stages the end of joins on their way.
+func (c *conversation) dropJoins(st *stage) {
+	own := c.ownCredential(st)
+	st.state = st.state.with(func(next *state) {
+		next.inflight = st.state.without(func(f *inflight) bool {
+			if !f.isJoin {
+				return false
+			}
+			st.changes.Delete(c.client.inflightKey(c.key, f.hash))
+			if f.credential != own {
+				st.changes.Delete(c.client.keys.Use(nil, f.credential[:], c.key))
+			}
+			c.deleteIncarnation(st, f.incarnation)
+			return true
+		})
+	})
+}
+
+// joinExternally makes an external commit and sends it. The group that the client may
+// have under that id lives on until the commit is accepted.
+func (c *conversation) joinExternally(st *stage, t *task, r join) (messages.Reply, error) {
+	own, err := mlsgroup.JoinByExternalCommit(c.input(t, r.signer), r.info, mlsgroup.ExternalJoinOptions{
+		Profile: r.profile, Receive: r.receive, RatchetTree: r.tree,
+	})
+	if err != nil {
+		return nil, invalidMessage(err)
+	}
+	if c.client.config.Load().transport == nil {
+		return nil, messages.ErrNoTransport
+	}
+	// A new join ends an older one, for good: it will not be merged.
+	for _, f := range st.state.inflight {
+		if f.isJoin {
+			if err := c.forget(st, f); err != nil {
+				return nil, err
+			}
+		}
+	}
+	incarnation, err := c.sys.drawUint64()
+	if err != nil {
+		return nil, err
+	}
+	f := c.newInflight(own, r.info.GroupContext.Epoch, incarnation, true)
+	if st.state.group == nil {
+		c.both(st, func(next *state) { next.incarnation = incarnation })
+	}
+	return nil, c.send(st, t, f, r.credential)
+}
+
+// stageJoin makes room for the group of an accepted join: the older group goes, with
+// what was kept for it.
+func (c *conversation) stageJoin(st *stage, f *inflight) {
+	var early []earlyMessage
+	if st.state.group != nil {
+		c.deleteIncarnation(st, st.state.incarnation)
+		if old := c.ownCredential(st); old != f.credential {
+			st.changes.Delete(c.client.keys.Use(nil, old[:], c.key))
+		}
+	} else {
+		early = st.state.early
+	}
+	st.state = &state{incarnation: f.incarnation, early: early, inflight: st.state.inflight}
+	c.stagePointer(st)
+}
+
+// wipe stages the deletion of the conversation.
+func (c *conversation) wipe(st *stage) (messages.Reply, error) {
+	if st.state.group == nil && st.state.joining() == nil {
+		return nil, messages.ErrConversationNotFound
+	}
+	c.deleteConversation(st)
+	return messages.ConversationWiped{}, nil
+}
+
+// deleteConversation stages the deletion of every record of the conversation.
+func (c *conversation) deleteConversation(st *stage) {
+	st.changes.Delete(c.client.keys.Pointer(nil, c.key))
+	for _, low := range [][]byte{c.client.keys.Incarnations(nil, c.key), c.client.inflightPrefix(c.key)} {
+		st.changes.DeleteRange(low, store.PrefixEnd(nil, low))
+	}
+	if st.state.group != nil {
+		own := c.ownCredential(st)
+		st.changes.Delete(c.client.keys.Use(nil, own[:], c.key))
+	}
+	for _, f := range st.state.inflight {
+		if f.credential != (messages.CredentialRef{}) {
+			st.changes.Delete(c.client.keys.Use(nil, f.credential[:], c.key))
+		}
+	}
+	st.state = &state{}
+}
+
+// readCommitted serves a read outside the transaction that holds the guard: from
+// what is durable.
+func (c *conversation) readCommitted(t *task) (messages.Reply, error) {
+	if err := c.load(); err != nil {
+		return nil, err
+	}
+	return c.read(&stage{state: c.state}, t.request)
+}
+
+// read serves a read on a stage.
+func (c *conversation) read(st *stage, r messages.Request) (messages.Reply, error) {
+	g := st.state.group
+	if _, ok := r.(messages.ReadConversation); ok {
+		return c.describe(st)
+	}
+	if g == nil {
+		return nil, messages.ErrConversationNotFound
+	}
+	switch r := r.(type) {
+	case messages.ListMembers:
+		reply := messages.MembersListed{Epoch: g.Epoch()}
+		err := c.try(st, func(g *mlsgroup.Group) error {
+			members, err := g.Members()
+			if err != nil {
+				return err
+			}
+			for i, leaf := range members {
+				reply.Members = append(reply.Members, messages.Member{
+					Leaf: uint32(i), ClientID: clientID(&leaf.Credential), Credential: leaf.Credential, SignatureKey: leaf.SignatureKey,
+				})
+			}
+			return nil
+		})
+		return reply, err
+	case messages.ExportSecret:
+		if r.Length < 0 || r.Length > 1<<16-1 {
+			return nil, fmt.Errorf("%w: secret of %d bytes", messages.ErrInvalidArgument, r.Length)
+		}
+		exported, err := g.Export(r.Label, r.Context, r.Length)
+		if errors.Is(err, mlsgroup.ErrInactive) {
+			return nil, fmt.Errorf("%w: %w", messages.ErrConversationNotFound, err)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", messages.ErrInvalidArgument, err)
+		}
+		return messages.SecretExported{Epoch: g.Epoch(), Secret: exported}, nil
+	case messages.ExportGroupInfo:
+		signer, err := c.signer(st)
+		if err != nil {
+			return nil, err
+		}
+		var info []byte
+		err = c.try(st, func(g *mlsgroup.Group) (err error) {
+			info, err = g.NewGroupInfo(c.input(nil, signer), false, nil)
+			return err
+		})
+		if err != nil {
+			return nil, outboundError(err)
+		}
+		return messages.GroupInfoExported{GroupInfo: info}, nil
+	}
+	return nil, fmt.Errorf("%w: %T", messages.ErrInvalidArgument, r)
+}
+
+// describe answers ReadConversation.
+func (c *conversation) describe(st *stage) (messages.Reply, error) {
+	reply := messages.ConversationRead{}
+	for _, f := range st.state.inflight {
+		reply.InDoubt = append(reply.InDoubt, f.doubt())
+	}
+	g := st.state.group
+	if g == nil {
+		return reply, nil
+	}
+	pending, err := c.pending(st)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range pending {
+		reply.PendingProposals = append(reply.PendingProposals, p.Ref)
+	}
+	if reply.ExternalSenders, err = g.ExternalSenders(); err != nil {
+		return nil, fmt.Errorf("%w: %w", messages.ErrCorrupt, err)
+	}
+	reply.Exists, reply.Epoch, reply.CipherSuite = true, g.Epoch(), g.CipherSuite()
+	reply.Profile = messages.ProfileWire
+	if g.Profile() == mlsgroup.ProfileRFC {
+		reply.Profile = messages.ProfileRFC9420
+	}
+	reply.OwnLeaf, reply.SignatureKey = uint32(g.OwnLeaf()), g.SignatureKey()
+	reply.EpochAuthenticator = g.EpochAuthenticator().Clone()
+	return reply, nil
+}

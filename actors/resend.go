@@ -1,0 +1,218 @@
+package actors
+
+import (
+	"context"
+	"time"
+
+	"github.com/conclave-mls/conclave/messages"
+)
+
+// resend is the work on a commit in doubt: the same bytes go out again, after a
+// pause that doubles, until the epoch has ended one way or the other. Only a yes
+// settles it: a delivery service that has accepted the first copy may call the
+// second one stale. A no counts where the delivery service was asked about the
+// commit itself, by CommitStatus.
+type resend struct {
+	f       *inflight
+	pause   time.Duration
+	timer   *time.Timer // nil: a call is under way
+	cancel  context.CancelFunc
+	waiters []*task // steps that were asked for while it is in doubt
+}
+
+// resendDue is the resend's timer.
+type resendDue struct{ resend *resend }
+
+// resendResult is what came of one resend.
+type resendResult struct {
+	resend  *resend
+	verdict messages.Verdict // zero: nothing new
+}
+
+func (resendDue) letter()    {}
+func (resendResult) letter() {}
+
+// unsettled returns the commit to send again: of the committed state's epoch, or a
+// join.
+func (c *conversation) unsettled() *inflight {
+	if c.state == nil {
+		return nil
+	}
+	for _, f := range c.state.inflight {
+		if f.status == statusSent && (f.isJoin || c.based(&stage{state: c.state}, f)) {
+			return f
+		}
+	}
+	return nil
+}
+
+// scheduleResend begins to work on a commit in doubt, if there is one and nothing is
+// being done about it. The actor stays in memory meanwhile.
+func (c *conversation) scheduleResend() {
+	if c.closed || c.sending != nil || c.resend != nil {
+		return
+	}
+	f := c.unsettled()
+	if f == nil || c.client.config.Load().transport == nil {
+		return
+	}
+	c.resend = &resend{f: f, pause: c.sys.options.RetryPause}
+	c.entry.hold()
+	c.startTimer(c.resend)
+}
+
+func (c *conversation) startTimer(r *resend) {
+	r.timer = time.AfterFunc(r.pause, func() { c.entry.actor.send(resendDue{r}) })
+	r.pause = min(2*r.pause, maxResendPause)
+}
+
+// stopResend ends the work; those who waited for it are answered with the doubt.
+func (c *conversation) stopResend() {
+	r := c.resend
+	if r == nil {
+		return
+	}
+	c.resend = nil
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	if r.cancel != nil {
+		r.cancel()
+	}
+	for _, t := range r.waiters {
+		doubt := r.f.doubt()
+		t.answer(nil, &doubt)
+	}
+	c.entry.release()
+}
+
+// settleFirst lets a step wait for one resend of the commit in doubt, which begins
+// now.
+func (c *conversation) settleFirst(st *stage, t *task, f *inflight) error {
+	c.scheduleResend()
+	r := c.resend
+	if r == nil || r.f.hash != f.hash {
+		doubt := f.doubt()
+		return &doubt
+	}
+	r.waiters = append(r.waiters, t)
+	if r.timer != nil && r.timer.Stop() {
+		c.resendNow(resendDue{r})
+	}
+	return errAnswerLater
+}
+
+// resendNow asks the delivery service once more, on a goroutine of the System.
+func (c *conversation) resendNow(l resendDue) {
+	r := l.resend
+	if r != c.resend {
+		return
+	}
+	transport := c.client.config.Load().transport
+	if transport == nil {
+		c.stopResend()
+		return
+	}
+	r.timer = nil
+	var ctx context.Context
+	ctx, r.cancel = context.WithTimeout(c.sys.background, c.sys.options.SendTimeout)
+	cancel := r.cancel
+	c.sys.goroutines.Add(1)
+	go func() {
+		defer c.sys.goroutines.Done()
+		defer cancel()
+		c.entry.actor.send(resendResult{r, c.ask(ctx, transport, r.f)})
+	}()
+}
+
+// ask asks what became of a commit, and sends it again where that is not known. It
+// returns a verdict that settles, or none.
+func (c *conversation) ask(ctx context.Context, transport messages.Transport, f *inflight) messages.Verdict {
+	if status, ok := transport.(messages.CommitStatusReader); ok {
+		verdict, err := callTransport(c.sys, func() (messages.Verdict, error) {
+			return status.CommitStatus(ctx, f.conversation, f.epoch, f.hash)
+		})
+		if err == nil && (verdict.Kind == messages.VerdictAccepted || verdict.Kind == messages.VerdictRefused) {
+			return verdict
+		}
+		if ctx.Err() != nil {
+			return messages.Verdict{}
+		}
+	}
+	verdict, err := callTransport(c.sys, func() (messages.Verdict, error) {
+		return transport.SendCommitBundle(ctx, f.bundle(true))
+	})
+	if err == nil && verdict.Kind == messages.VerdictAccepted {
+		return verdict
+	}
+	return messages.Verdict{}
+}
+
+// resent takes what came of a resend.
+func (c *conversation) resent(l resendResult) {
+	r := l.resend
+	if l.verdict.Kind != 0 && c.resend != r {
+		c.settleLater(r.f.hash, l.verdict)
+		return
+	}
+	if r != c.resend {
+		return
+	}
+	waiters := r.waiters
+	r.waiters = nil
+	if l.verdict.Kind == 0 {
+		for _, t := range waiters {
+			doubt := r.f.doubt()
+			t.answer(nil, &doubt)
+		}
+		c.startTimer(r)
+		return
+	}
+	c.stopResend()
+	// A transaction that waits for this holds the guard: it is settled on what it
+	// has staged. Otherwise it is a step like any other, in its turn.
+	if st := c.stage; st != nil && len(waiters) > 0 && waiters[0].tx == st.tx {
+		if st.state == nil || st.clean() {
+			st.state = c.state
+		}
+		if err := c.settleVerdict(st, r.f.hash, l.verdict); err != nil {
+			c.sys.log.Error("settling a commit", logID(c.id), logError(err))
+		}
+	} else {
+		c.settleLater(r.f.hash, l.verdict)
+	}
+	for _, t := range waiters {
+		c.take(t)
+	}
+	c.kick()
+}
+
+// settleCommit is a verdict that came when nobody waited for it: a step of the
+// conversation's own, which takes its turn like others.
+type settleCommit struct {
+	messages.Step
+	hash    [32]byte
+	verdict messages.Verdict
+}
+
+func (c *conversation) settleLater(hash [32]byte, v messages.Verdict) {
+	c.take(newTask(context.Background(), settleCommit{hash: hash, verdict: v}))
+}
+
+// settleVerdict carries out a verdict on a commit in doubt.
+func (c *conversation) settleVerdict(st *stage, hash [32]byte, v messages.Verdict) error {
+	f := st.state.find(hash)
+	if f == nil {
+		return nil // settled meanwhile
+	}
+	if v.Kind == messages.VerdictRefused {
+		err := c.refuse(st, f)
+		c.stopResend()
+		return err
+	}
+	_, err := c.accept(st, f)
+	if err == nil {
+		c.stopResend()
+	}
+	return err
+}
