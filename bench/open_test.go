@@ -150,7 +150,7 @@ func openInChild(ctx context.Context, dir string, conversations int) (o opened, 
 	if err != nil {
 		return o, err
 	}
-	_, err = fmt.Sscan(string(out), &o.took, &o.heap, &o.resident)
+	_, err = fmt.Sscan(string(out), (*int64)(&o.took), &o.heap, &o.resident)
 	return o, err
 }
 
@@ -201,7 +201,7 @@ func reportOpen(ctx context.Context, dir string, conversations int) error {
 		return errors.Join(err, e.Close())
 	}
 	heap := heapInUse()
-	fmt.Println(took, max(heap, before)-before, residentBytes())
+	fmt.Println(int64(took), max(heap, before)-before, residentBytes())
 	return e.Close()
 }
 
