@@ -47,7 +47,12 @@ var commitRefused = []checkCase{
 		return committed(t, forgedCommit{path: func(p *UpdatePath) { p.Nodes = p.Nodes[1:] }})
 	}},
 	{"7.6-2/long", func(t *testing.T) error {
-		return committed(t, forgedCommit{path: func(p *UpdatePath) { p.Nodes = append(p.Nodes, p.Nodes[1]) }})
+		g := groupOf(t)
+		_, key := g.encryptionKey()
+		m, _ := g.commit(forgedCommit{path: func(p *UpdatePath) {
+			p.Nodes = append(p.Nodes, UpdatePathNode{EncryptionKey: key, EncryptedPathSecret: p.Nodes[1].EncryptedPathSecret})
+		}})
+		return g.process(m)
 	}},
 	{"7.9.2-2", func(t *testing.T) error {
 		return committed(t, forgedCommit{leaf: func(l *LeafNode) { l.ParentHash = damage(l.ParentHash) }})
