@@ -283,7 +283,11 @@ func (c *conversation) leaveEpoch(st *stage, won *inflight) {
 			c.endSend(s, nil, &messages.MessageRejected{Reason: "another member's commit came first"})
 			continue
 		}
-		st.after = append(st.after, func() { c.endSettled(s, f == won || won != nil && f.hash == won.hash) })
+		accepted := won != nil && f.hash == won.hash
+		if holder := c.stage; accepted && st.tx == nil && holder != nil && holder.tx == s.tx {
+			holder.final = append(holder.final, f.final(true)) // another's call has found it out
+		}
+		st.after = append(st.after, func() { c.endSettled(s, accepted) })
 	}
 	st.state = st.state.with(func(next *state) { next.inflight = kept })
 }

@@ -86,6 +86,21 @@ func (c *conversation) stopResend() {
 	c.entry.release()
 }
 
+// endResend ends the work on a commit that the committed state no longer has: its
+// epoch is over. Those who waited for that go on.
+func (c *conversation) endResend() {
+	r := c.resend
+	if r == nil || c.state == nil || c.state.find(r.f.hash) != nil {
+		return
+	}
+	waiters := r.waiters
+	r.waiters = nil
+	c.stopResend()
+	for _, t := range waiters {
+		c.entry.actor.send(t)
+	}
+}
+
 // settleFirst lets a step wait for one resend of the commit in doubt, which begins
 // now.
 func (c *conversation) settleFirst(st *stage, t *task, f *inflight) error {
@@ -169,6 +184,7 @@ func (c *conversation) resent(l resendResult) {
 		return
 	}
 	c.stopResend()
+	defer c.kick()
 	// A transaction that waits for this holds the guard: it is settled on what it
 	// has staged. Otherwise it is a step like any other, in its turn.
 	if st := c.stage; st != nil && len(waiters) > 0 && waiters[0].tx == st.tx {
@@ -182,9 +198,8 @@ func (c *conversation) resent(l resendResult) {
 		c.settleLater(r.f.hash, l.verdict)
 	}
 	for _, t := range waiters {
-		c.take(t)
+		c.entry.actor.send(t) // behind the settling, if that is a step of its own
 	}
-	c.kick()
 }
 
 // settleCommit is a verdict that came when nobody waited for it: a step of the
