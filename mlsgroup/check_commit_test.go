@@ -156,6 +156,46 @@ var commitConstructed = []checkCase{
 		}
 		return nil
 	}},
+	{"14-2", func(t *testing.T) error {
+		// Of an epoch that the window has passed there is neither a record nor
+		// a secret left.
+		g := groupOf(t)
+		o := g.joinOptions()
+		o.Receive.PastEpochs = 1
+		tr, err := Join(g.input(), g.welcome(forgedWelcome{}), o)
+		if err != nil {
+			return err
+		}
+		h := &holder{store: newRecords(), g: tr.Next}
+		h.store.apply(tr.Changes)
+		late := g.application(1, "late")
+		if _, err := h.process(g.ourInput(), g.application(2, "in time")); err != nil {
+			return err
+		}
+		first := g
+		for i := range 2 {
+			m, next := g.commit(forgedCommit{})
+			if _, err := h.process(g.ourInput(), m); err != nil {
+				return err
+			}
+			kept := contains(h.store.values(), first.epoch.senderData)
+			if kept != (i == 0) {
+				return fmt.Errorf("after %d epochs the first one's secret is kept: %v", i+1, kept)
+			}
+			for k := range h.store.m {
+				for _, kind := range []recordKind{recordSecret, recordRatchet, recordSkip, recordPast} {
+					if r := epochPrefix(kind, first.context.Epoch); i == 1 && k >= string(r.Low) && k < string(r.High) {
+						return fmt.Errorf("record %x of the first epoch is left", k)
+					}
+				}
+			}
+			g = next
+		}
+		if _, err := h.process(g.ourInput(), late); !errors.Is(err, ErrEpochTooOld) {
+			return fmt.Errorf("a message of the first epoch: %v", err)
+		}
+		return nil
+	}},
 	{"12.4.3.2-3", func(t *testing.T) error {
 		// Erin joins with the external init secret: our next epoch is hers.
 		g := groupOf(t)
