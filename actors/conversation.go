@@ -3,6 +3,7 @@ package actors
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/store"
@@ -223,20 +224,32 @@ func (c *conversation) runBatch() {
 		}
 		return nil
 	})
-	if err == nil {
-		err = c.commit(st)
+	if err != nil {
+		// A panic costs the call it came from its answer; those before it are staged
+		// again, from what is stored.
+		batch[done-1].answer(nil, err)
+		c.state = nil
+		for _, t := range slices.Delete(batch, done-1, done) {
+			c.requeue(t)
+		}
+		c.serve()
+		return
+	}
+	if err = c.commit(st); err != nil {
+		c.state = nil
 	}
 	for i, t := range batch[:done] {
+		r := replies[i]
 		switch {
-		case errors.Is(replies[i].err, errAnswerLater) && err == nil:
-		case err != nil && replies[i].err == nil, errors.Is(replies[i].err, errAnswerLater):
+		case errors.Is(r.err, errAnswerLater):
+			if err != nil {
+				t.answer(nil, err)
+			}
+		case r.err == nil && err != nil:
 			t.answer(nil, err)
 		default:
-			t.answer(replies[i].reply, replies[i].err)
+			t.answer(r.reply, r.err)
 		}
-	}
-	if err != nil {
-		c.state = nil
 	}
 	for _, t := range batch[done:] {
 		c.requeue(t)

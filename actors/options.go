@@ -48,7 +48,8 @@ type Options struct {
 	MaxConversationRequests int64
 	MaxConversationBytes    int64
 
-	host func() host // nil: protoactor
+	host  func() host                     // nil: protoactor
+	apply func(...*store.ChangeSet) error // nil: the Store's
 }
 
 // Bounds that are not options.
@@ -78,6 +79,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Do == nil {
 		o.Do = parallel
+	}
+	if o.apply == nil {
+		o.apply = o.Store.Apply
 	}
 	if o.host == nil {
 		o.host = newProtoHost

@@ -242,7 +242,7 @@ func (s *System) passivate(sweeps int32) {
 // apply makes changes durable. After a failure of the store every later call answers
 // ErrStoreFailed.
 func (s *System) apply(sets ...*store.ChangeSet) error {
-	err := s.store.Apply(sets...)
+	err := s.options.apply(sets...)
 	if err == nil {
 		return nil
 	}

@@ -99,6 +99,8 @@ func (p *peer) open() messages.ClientReady {
 	p.t.Helper()
 	ready := ask[messages.ClientReady](p.t, p.sys, messages.Address{}, messages.InitClient{
 		ClientID: messages.ClientID(p.name), Transport: &connection{p.service, p.name},
+		// Tests read in any order.
+		Receive:  messages.ReceiveConfig{OutOfOrder: 1000},
 		Observer: messages.Observer{EpochChanged: func(e messages.EpochChanged) { p.events <- e }},
 	})
 	p.instance = ready.Instance
