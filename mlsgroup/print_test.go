@@ -32,4 +32,5 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(treeNode), new(UnknownProposalError), new(UnknownProposalTypeError), new(Update), new(UpdatePath), new(UpdatePathNode),
 		new(slab[cover]), new(vec[cover]), new(vecEdit[cover]), new(Welcome),
 	}, nil, "")
+	secrettest.Silent(t, reader{b: []byte(secrettest.Marker)}, []byte(secrettest.Marker))
 }
