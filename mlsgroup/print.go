@@ -41,6 +41,48 @@ func (Transition) Format(f fmt.State, _ rune) { secret.Print(f, "mlsgroup.Transi
 // Format writes which commit it is.
 func (c OwnCommit) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
+// Format writes the fields, [secret] for those that are.
+func (v AuthenticatedContent) Format(f fmt.State, _ rune) {
+	type fields AuthenticatedContent
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
+func (v Change) Format(f fmt.State, _ rune) {
+	type fields Change
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
+func (v FramedContent) Format(f fmt.State, _ rune) {
+	type fields FramedContent
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
+func (v GroupSecrets) Format(f fmt.State, _ rune) {
+	type fields GroupSecrets
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
+func (v Loaded) Format(f fmt.State, _ rune) {
+	type fields Loaded
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
+func (v Received) Format(f fmt.State, _ rune) {
+	type fields Received
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
+func (v Record) Format(f fmt.State, _ rune) {
+	type fields Record
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
 // Those that only this package has.
 
 func (appliedProposals) Format(f fmt.State, _ rune) { secret.Print(f, "mlsgroup.appliedProposals") }

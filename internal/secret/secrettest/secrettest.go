@@ -16,6 +16,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"unsafe"
 
@@ -79,7 +80,11 @@ func Types(t *testing.T, things, values []any, except string) {
 		delete(missing, name)
 		(&filler{values: values}).fill(v.Elem(), 0)
 		Silent(t, thing, []byte(Marker))
-		Silent(t, v.Elem().Interface(), []byte(Marker))
+		Silent(t, []any{thing}, []byte(Marker))
+		if copyable(v.Type().Elem()) {
+			Silent(t, v.Elem().Interface(), []byte(Marker))
+			Silent(t, []any{v.Elem().Interface()}, []byte(Marker))
+		}
 	}
 	for name := range missing {
 		t.Errorf("nobody has looked at how %s prints", name)
@@ -113,8 +118,34 @@ func Silent(t testing.TB, thing any, secret []byte) {
 	look("log/slog", out.String())
 	look("zap", zapped(thing))
 	if len(found) > 0 {
-		t.Errorf("%T prints its secret with %s", thing, strings.Join(found, ", "))
+		t.Errorf("%s prints its secret with %s", name(thing), strings.Join(found, ", "))
 	}
+}
+
+// name returns the type of thing, or of what thing holds.
+func name(thing any) string {
+	if held, ok := thing.([]any); ok {
+		return fmt.Sprintf("%T among others", held[0])
+	}
+	return fmt.Sprintf("%T", thing)
+}
+
+// copyable tells whether values of t may be copied, as printing one does.
+func copyable(t reflect.Type) bool {
+	if reflect.PointerTo(t).Implements(reflect.TypeFor[sync.Locker]()) {
+		return false
+	}
+	switch t.Kind() {
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if !copyable(t.Field(i).Type) {
+				return false
+			}
+		}
+	case reflect.Array:
+		return copyable(t.Elem())
+	}
+	return true
 }
 
 func zapped(thing any) string {
