@@ -38,7 +38,10 @@ type host interface {
 }
 
 // protoHost is the host of protoactor, one actor system for each engine.
-type protoHost struct{ system *actor.ActorSystem }
+type protoHost struct {
+	system  *actor.ActorSystem
+	workers *workers
+}
 
 func newProtoHost() host {
 	system := actor.NewActorSystemWithConfig(actor.Configure(
@@ -48,7 +51,7 @@ func newProtoHost() host {
 	// supervisor. Should anything ever, the actor stops; it is not run on as a new
 	// zero value.
 	system.Root = system.Root.WithGuardian(stopGuardian)
-	return &protoHost{system: system}
+	return &protoHost{system: system, workers: newWorkers()}
 }
 
 // stopGuardian is one value for the whole package, as protoactor registers a
@@ -57,11 +60,14 @@ var stopGuardian = actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { 
 
 func (h *protoHost) spawn(r receiver) ref {
 	p := &protoRef{root: h.system.Root, receiver: r, done: make(chan struct{})}
-	p.pid = h.system.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return p }))
+	p.pid = h.system.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return p }, actor.WithDispatcher(h.workers)))
 	return p
 }
 
-func (h *protoHost) close() { h.system.Shutdown() }
+func (h *protoHost) close() {
+	h.system.Shutdown()
+	h.workers.close()
+}
 
 // protoRef is an actor of protoactor and its address in one.
 type protoRef struct {

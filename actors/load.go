@@ -167,7 +167,12 @@ func (c *conversation) signer(st *stage) (*mlsgroup.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	signer := record.signer(g.CipherSuite())
+	stored := record.signer(g.CipherSuite())
+	signer, err := stored.Expanded()
+	stored.Private.Wipe()
+	if err != nil {
+		return nil, fmt.Errorf("%w: signature key: %w", messages.ErrCorrupt, err)
+	}
 	next := st.state.with(func(next *state) { next.signer = signer })
 	if c.state == st.state {
 		c.state = next
