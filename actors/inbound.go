@@ -131,13 +131,14 @@ func (c *conversation) process(st *stage, t *task, message []byte, keep bool) (m
 		reply.Outcome, reply.Proposal = messages.OutcomeProposal, transition.Received.ProposalRef
 		c.advance(st, transition)
 		if reply.Released = c.retryCommits(st); reply.Released == nil {
-			reply.CommitDelay, reply.HasCommitDelay, err = c.commitDelay(st)
+			// The proposal is staged: a delay that cannot be told fails nothing.
+			reply.CommitDelay, reply.HasCommitDelay, _ = c.commitDelay(st)
 		}
 	case mlsgroup.ContentTypeCommit:
 		reply.Outcome = messages.OutcomeCommit
 		c.mergeReceived(st, transition, &reply)
 	}
-	return reply, err
+	return reply, nil
 }
 
 // received is the reply to a verified message, complete for an application message.

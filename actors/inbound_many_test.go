@@ -85,18 +85,3 @@ func TestDecryptMany(t *testing.T) {
 		}
 	}
 }
-
-// TestWorkersEnd lets more actors work at once than workers may be spare, and closes.
-func TestWorkersEnd(t *testing.T) {
-	w := newWorkers()
-	release, entered := make(chan struct{}), make(chan struct{})
-	const turns = 2 * maxSpare
-	for range turns {
-		w.Schedule(func() { entered <- struct{}{}; <-release })
-	}
-	for range turns {
-		<-entered // all of them at once: none waits for another
-	}
-	close(release)
-	w.close()
-}

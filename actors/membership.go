@@ -35,6 +35,9 @@ func (c *conversation) adopt(st *stage, r adopt) (messages.Reply, error) {
 	c.stagePointer(st)
 	c.advance(st, r.transition)
 	c.stageUse(&st.changes, c.ownCredential(st))
+	// The credential may be one that the same transaction has added. A commit that is
+	// accepted makes this conversation final and not the rest, so it comes along.
+	st.changes.Put(c.client.credentialKey(r.credential.entry.Ref), r.credential.marshal())
 	reply := adopted{}
 	if r.welcome {
 		c.emit(st)

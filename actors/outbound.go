@@ -34,7 +34,7 @@ func (c *conversation) encrypt(st *stage, t *task, r messages.EncryptMessage) (m
 	if err := c.handOut(st, transition.Outbound); err != nil {
 		return nil, err
 	}
-	st.note(transition.Next.Epoch(), usedBy(transition.Outbound))
+	st.note(transition.Next.Epoch(), transition.Outbound)
 	c.advance(st, transition)
 	return messages.MessageEncrypted{Message: transition.Outbound.Message}, nil
 }
@@ -69,7 +69,7 @@ func (c *conversation) propose(st *stage, t *task, r messages.Request) (messages
 	if err := c.handOut(st, transition.Outbound); err != nil {
 		return nil, err
 	}
-	st.note(transition.Next.Epoch(), usedBy(transition.Outbound))
+	st.note(transition.Next.Epoch(), transition.Outbound)
 	c.advance(st, transition)
 	return messages.ProposalCreated{Message: transition.Outbound.Message, Ref: transition.Outbound.ProposalRef}, nil
 }

@@ -144,10 +144,14 @@ func (es *epochSecrets) places() [9]*secret.Bytes {
 	}
 }
 
-// setContext sets the group context and its encoding.
-func (h *head) setContext(gc GroupContext) {
-	h.context = gc
+// setContext sets the group context and its encoding. What is kept is the
+// encoding alone, of which the context is a view: gc may be part of a message
+// that is far larger.
+func (h *head) setContext(gc *GroupContext) {
 	h.encodedContext = gc.append(make([]byte, 0, 256))
+	r := reader{b: h.encodedContext}
+	h.context = GroupContext{}
+	h.context.read(&r)
 }
 
 // active returns an error if the group cannot send.

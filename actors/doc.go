@@ -1,0 +1,95 @@
+// Package actors runs the engine: every conversation, client and transaction is an
+// actor with state of its own, and they talk by messages. It is the only package that
+// knows the actor library, and of that only what host.go says.
+//
+// # Who is there
+//
+//	System                       routing, admission, start and end; the one exported type
+//	├── directory                which client id is which instance; opens clients
+//	├── events                   calls observers
+//	├── client, one a client     credentials, key packages, pre-shared keys, the data blob
+//	├── coordinator, one a client   who waits for whom
+//	│   └── transaction, one each   participants, votes, decision
+//	└── conversation, one each   a group, what is staged on it, its commits on their way
+//
+// Each mutable thing has one owner:
+//
+//	thing                                      owner
+//	committed group and in-flight commits      its conversation
+//	what a transaction has staged              the participant it was staged at
+//	a guard and the queue before it            the actor of the guarded thing
+//	the graph of waits                         the client's coordinator
+//	a transaction's decision                   its transaction actor
+//	routes, and how many use each              table.go, the only locks here
+//
+// # How a request goes
+//
+// Ask lets a request in or answers ErrBusy, finds the actor, sends it a task and
+// waits for the answer. Operations that touch several actors (a creation, a Welcome, an
+// external join, another credential) are sequences of such steps in a transaction,
+// the caller's or one of their own, on the caller's goroutine; see operation.go.
+//
+// The law is stage, persist, swap, release. A single call is staged on the state
+// that the one before it left; all that wait are applied in one batch; then the new
+// state is current; then they are answered. A transaction's steps are staged in the
+// same way and wait for the decision (twophase.go).
+//
+// A guard is taken at first touch and kept until the transaction ends (guard.go). A
+// cycle of waits is found when it closes and one transaction gives way
+// (coordinator.go). Reads outside of the transaction that holds the guard see what is
+// committed, and wait for nobody.
+//
+// # Commits on their way
+//
+// The delivery service cannot roll back, so a commit is written down before it leaves
+// (inflight.go, sending.go, resend.go). What becomes of it:
+//
+//	accepted                      merged at once, with all that was staged before it
+//	refused                       MessageRejected; kept as refused until its epoch ends
+//	not sent                      forgotten; nothing has changed
+//	try again                     the same bytes, a few times
+//	no answer, a timeout          in doubt: CommitInDoubt, the same bytes in the background
+//	its bytes come back           accepted, also if it was refused
+//	a GroupInfo with its tag      accepted, also if it was refused
+//	a message of its epoch        accepted, also if it was refused
+//	another's commit              merged; every commit of that epoch is forgotten
+//	a resend is refused           nothing: the first copy may have been accepted
+//	an external join is refused   forgotten
+//
+// # State and request
+//
+// What a conversation answers, for each state and request: joining is an external
+// join without a verdict and without an older group; sending is the transaction, or
+// the single call, whose commit is with the delivery service, asking from the
+// callback; others wait for it, save that their DecryptMessage is served while
+// nothing else is staged. TestStateTable walks every cell.
+//
+//	request                 absent     joining    active     sending    in-doubt
+//	CreateConversation      ok         exists     exists     sending    exists
+//	ProcessWelcome          ok         ok         exists     sending    exists
+//	JoinByExternalCommit    ok         in-doubt   ok         sending    in-doubt
+//	EncryptMessage          not-found  in-doubt   ok         sending    in-doubt
+//	DecryptMessage          not-found  kept       ok         ok         ok
+//	AddMembers              not-found  in-doubt   ok         sending    in-doubt
+//	RemoveMembers           not-found  in-doubt   ok         sending    in-doubt
+//	UpdateKeyMaterial       not-found  in-doubt   ok         sending    in-doubt
+//	SetCredential           not-found  in-doubt   ok         sending    in-doubt
+//	CommitPendingProposals  not-found  in-doubt   ok         sending    in-doubt
+//	ProposeAdd              not-found  in-doubt   ok         sending    in-doubt
+//	ProposeRemove           not-found  in-doubt   ok         sending    in-doubt
+//	ProposeUpdate           not-found  in-doubt   ok         sending    in-doubt
+//	ClearPendingProposal    not-found  in-doubt   ok         sending    in-doubt
+//	DropInDoubt             not-found  ok         ok         sending    ok
+//	WipeConversation        not-found  ok         ok         sending    ok
+//	ReadConversation        ok         ok         ok         ok         ok
+//	ListMembers             not-found  not-found  ok         ok         ok
+//	ExportSecret            not-found  not-found  ok         ok         ok
+//	ExportGroupInfo         not-found  not-found  ok         ok         ok
+//
+// # Failures
+//
+// A panic in a step costs that request its answer (ErrInternal) and the actor its
+// memory, which it reads back from the store. When the store fails, whoever was being
+// applied is answered ErrOutcomeUnknown, everybody later ErrStoreFailed, and nothing
+// is swapped or released. Close answers what waits with ErrClosed.
+package actors
