@@ -519,7 +519,7 @@ func (c *conversation) perform(st *stage, t *task) (messages.Reply, error) {
 	switch r := t.request.(type) {
 	case messages.EncryptMessage:
 		return c.encrypt(st, t, r)
-	case messages.ProposeAdd, messages.ProposeRemove, messages.ProposeUpdate:
+	case messages.ProposeAdd, messages.ProposeRemove, messages.ProposeUpdate, messages.ProposePSK:
 		return c.propose(st, t, r)
 	case messages.ClearPendingProposal:
 		return c.clearProposal(st, r)
@@ -579,7 +579,7 @@ func sends(r messages.Request) bool {
 // 9420 15.2: a member sends nothing in an epoch that it may have ended).
 func needsSettled(r messages.Request) bool {
 	switch r.(type) {
-	case messages.EncryptMessage, messages.ProposeAdd, messages.ProposeRemove, messages.ProposeUpdate, messages.ClearPendingProposal:
+	case messages.EncryptMessage, messages.ProposeAdd, messages.ProposeRemove, messages.ProposeUpdate, messages.ProposePSK, messages.ClearPendingProposal:
 		return true
 	}
 	return sends(r)

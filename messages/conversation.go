@@ -221,6 +221,10 @@ type ProposeRemove struct{ ClientID ClientID }
 // ProposeUpdate proposes a fresh leaf for this member.
 type ProposeUpdate struct{}
 
+// ProposePSK proposes that the next epoch depend on an external pre-shared key,
+// which every member has to have put.
+type ProposePSK struct{ ID []byte }
+
 // ProposalCreated answers the requests that propose. The proposal is pending here
 // already; the application sends Message to the members.
 type ProposalCreated struct {

@@ -122,6 +122,9 @@ func (r ProposeAdd) Size() int { return overhead + len(r.KeyPackage) }
 func (ProposeRemove) Size() int { return overhead }
 
 // Size implements [Request].
+func (r ProposePSK) Size() int { return overhead + len(r.ID) }
+
+// Size implements [Request].
 func (ProposeUpdate) Size() int { return overhead }
 
 // Size implements [Request].
@@ -177,6 +180,7 @@ func (SetCredential) request()          {}
 func (CommitPendingProposals) request() {}
 func (ProposeAdd) request()             {}
 func (ProposeRemove) request()          {}
+func (ProposePSK) request()             {}
 func (ProposeUpdate) request()          {}
 func (ClearPendingProposal) request()   {}
 func (DropInDoubt) request()            {}
