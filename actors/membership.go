@@ -80,6 +80,7 @@ func (c *conversation) dropJoins(st *stage) {
 func (c *conversation) joinExternally(st *stage, t *task, r join) (messages.Reply, error) {
 	own, err := mlsgroup.JoinByExternalCommit(c.input(t, r.signer), r.info, mlsgroup.ExternalJoinOptions{
 		Profile: r.profile, Receive: r.receive, RatchetTree: r.tree,
+		BasicKeyChange: c.client.config.Load().keyChange,
 	})
 	if err != nil {
 		return nil, invalidMessage(err)
