@@ -111,9 +111,11 @@ func TestUpdateKeyMaterial(t *testing.T) {
 func TestSetCredential(t *testing.T) {
 	w := newWorld(t, "alice")
 	ctx := t.Context()
-	alice := w.devices["alice"] // alone, so that nobody has to accept her new key; see SECURITY.md
-	if err := alice.CreateConversation(ctx, "room", conclave.ConversationOptions{}); err != nil {
-		t.Fatal(err)
+	alice := w.devices["alice"]
+	for id, profile := range map[conclave.ConversationID]conclave.Profile{"room": conclave.ProfileRFC9420, "wire": conclave.ProfileWire} {
+		if err := alice.CreateConversation(ctx, id, conclave.ConversationOptions{Profile: profile}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	second, err := alice.AddCredential(ctx, conclave.NewCredential{CipherSuite: 1})
 	if err != nil {
@@ -129,6 +131,10 @@ func TestSetCredential(t *testing.T) {
 	if !slices.Equal(state.SignatureKey, second.SignatureKey) || state.Epoch != 1 {
 		t.Errorf("epoch %d with the old key", state.Epoch)
 	}
+	// SECURITY.md says why Wire's profile refuses a new key for a Basic credential.
+	_, err = alice.SetCredential(ctx, "wire", second.Ref)
+	wantCode(t, err, conclave.CodeInvalidArgument)
+	wantEpoch(t, alice, "wire", 0)
 	_, err = alice.SetCredential(ctx, "room", conclave.CredentialRef{1})
 	wantCode(t, err, conclave.CodeCredentialNotFound)
 }

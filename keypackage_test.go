@@ -160,7 +160,8 @@ func TestPSK(t *testing.T) {
 	if err := alice.DeletePSK(ctx, []byte("id")); err != nil {
 		t.Errorf("deleting an unknown one: %v", err)
 	}
-	wantCode(t, alice.PutPSK(ctx, nil, []byte("x")), conclave.CodeInvalidArgument)
+	wantCode(t, alice.PutPSK(ctx, make([]byte, 1<<16), []byte("x")), conclave.CodeInvalidArgument)
+	wantCode(t, alice.PutPSK(ctx, []byte("id"), make([]byte, 1<<20)), conclave.CodeInvalidArgument)
 }
 
 func TestCredentials(t *testing.T) {

@@ -1,5 +1,7 @@
 package mlsgroup
 
+import "bytes"
+
 // Commit begins a new epoch (RFC 9420 section 12.4).
 type Commit struct {
 	Proposals []ProposalOrRef
@@ -96,4 +98,17 @@ func (p *UpdatePath) read(r *reader) {
 		n.read(r)
 		p.Nodes = append(p.Nodes, n)
 	})
+}
+
+// detach returns the path with what a tree keeps of it in memory of its own:
+// the leaf and the keys, a small part of the message. p may be nil.
+func (p *UpdatePath) detach() *UpdatePath {
+	if p == nil {
+		return nil
+	}
+	out := &UpdatePath{LeafNode: p.LeafNode.detach(), Nodes: make([]UpdatePathNode, len(p.Nodes))}
+	for i := range p.Nodes {
+		out.Nodes[i] = UpdatePathNode{bytes.Clone(p.Nodes[i].EncryptionKey), p.Nodes[i].EncryptedPathSecret}
+	}
+	return out
 }

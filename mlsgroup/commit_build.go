@@ -144,12 +144,12 @@ func (b *commitBuild) build() (*builtCommit, error) {
 
 // own makes the OwnCommit of a built commit, whose message was protected.
 func (b *commitBuild) own(out *builtCommit, h *head, message []byte) *OwnCommit {
-	h.setContext(out.context)
+	h.setContext(&out.context)
 	h.confirmationTag, h.interim = out.ac.Auth.ConfirmationTag, out.interim
 	c := &OwnCommit{
 		Bundle:          CommitBundle{Commit: message},
 		Hash:            hashCommit(message),
-		GroupID:         out.context.GroupID,
+		GroupID:         h.context.GroupID,
 		Epoch:           out.context.Epoch,
 		ConfirmationTag: h.confirmationTag,
 	}
@@ -298,7 +298,7 @@ func (g *Group) commit(in *Input, o *CommitOptions, origin *Group, usage Resumpt
 	begun, begin := beginEpoch(g.s, nh, out.tree, out.keys, out.secrets)
 	c.next, c.past = begun, g.newPastEpoch(out.tree)
 	c.After = append(begin, epochRecords(g.tree, out.tree, *g.path, out.keys)...)
-	c.effect = g.effect(applied, h.own, false, out.path, out.tree)
+	c.effect = g.effect(applied, h.own, false, out.path)
 	return c, nil
 }
 

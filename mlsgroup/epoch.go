@@ -106,7 +106,7 @@ func (g *Group) endEpoch(next *Group, past *pastEpoch) (*Group, []Change, []secr
 			drop(k, e)
 		}
 		if p := g.past[e-h.oldestPast]; p != nil {
-			consumed = append(consumed, p.senderData)
+			consumed = p.secrets.material(append(consumed, p.senderData))
 		}
 	}
 	if n.head.oldestResumption <= epoch {

@@ -184,19 +184,19 @@ func (a *FramedContentAuth) read(r *reader, t ContentType) {
 	}
 }
 
-func (c *AuthenticatedContent) append(b []byte) []byte {
-	b = appendUint16(b, uint16(c.WireFormat))
-	b = c.Content.append(b)
-	return c.Auth.append(b, c.Content.ContentType)
+func (ac *AuthenticatedContent) append(b []byte) []byte {
+	b = appendUint16(b, uint16(ac.WireFormat))
+	b = ac.Content.append(b)
+	return ac.Auth.append(b, ac.Content.ContentType)
 }
 
-func (c *AuthenticatedContent) read(r *reader) {
-	c.WireFormat = WireFormat(r.uint16())
-	if r.err == nil && c.WireFormat != WireFormatPublicMessage && c.WireFormat != WireFormatPrivateMessage {
-		r.fail("wire format %d of a framed content", c.WireFormat)
+func (ac *AuthenticatedContent) read(r *reader) {
+	ac.WireFormat = WireFormat(r.uint16())
+	if r.err == nil && ac.WireFormat != WireFormatPublicMessage && ac.WireFormat != WireFormatPrivateMessage {
+		r.fail("wire format %d of a framed content", ac.WireFormat)
 	}
-	c.Content.read(r)
-	c.Auth.read(r, c.Content.ContentType)
+	ac.Content.read(r)
+	ac.Auth.read(r, ac.Content.ContentType)
 }
 
 func (m *PublicMessage) append(b []byte) []byte {

@@ -285,7 +285,7 @@ func NewGroup(in Input, o GroupOptions) (*Transition, error) {
 		profile: o.Profile, receive: o.Receive.withDefaults(), basicKeyChange: o.BasicKeyChange,
 		membership: membershipActive, own: 0, signatureKey: leaf.SignatureKey,
 	}
-	h.setContext(gc)
+	h.setContext(&gc)
 	h.confirmationTag = es.confirmationTag(s, nil)
 	h.interim = interimTranscriptHash(s, nil, h.confirmationTag)
 	keys := pathKeys{}.with(LeafIndex(0).Node(), leafPrivate)

@@ -34,12 +34,28 @@ func TestOpenInThreeSteps(t *testing.T) {
 		}
 		keys = append(keys, key)
 	}
+	bad := *keys[1]
+	bad.leaf = reader.testLeaf()
+	all, errs := OpenAll(append(keys, &bad))
+	for i := range keys {
+		if errs[i] != nil || string(all[i].Application) != fmt.Sprint(i) {
+			t.Errorf("message %d of a batch: got %v, %v", i, all[i], errs[i])
+		}
+	}
+	if err := errs[len(keys)]; !errors.Is(err, CheckMessageSignature) || all[len(keys)] != nil {
+		t.Errorf("a message of another signer: %v", err)
+	}
 	for i := len(keys) - 1; i >= 0; i-- {
 		r, err := keys[i].Open()
 		if err != nil || string(r.Application) != fmt.Sprint(i) {
 			t.Errorf("message %d: got %v, %v", i, r, err)
 		}
 	}
+}
+
+// testLeaf is a leaf with the client's own signature key.
+func (c *client) testLeaf() *LeafNode {
+	return &LeafNode{SignatureKey: c.signer.Public, Credential: c.signer.Credential}
 }
 
 // stepKeeping is step, but nothing is wiped.
@@ -279,5 +295,38 @@ func TestPastEpochs(t *testing.T) {
 		if _, err := reader.process(reader.in(), old[3]); err != nil {
 			t.Errorf("three epochs back: %v", err)
 		}
+	}
+}
+
+// A group whose only member lost everything is taken over by that member's new
+// self, and nobody else is left.
+func TestResyncOfTheOnlyMember(t *testing.T) {
+	for _, p := range []Profile{ProfileRFC, ProfileWire} {
+		w := newWorld(t, 1, p, 460)
+		old := w.members[0]
+		var err error
+		w.must(old.try(func(g *Group) error {
+			w.groupInfo, err = g.NewGroupInfo(old.in(), false, nil)
+			return err
+		}))
+		again := w.newClient()
+		again.signer = old.signer
+		e := w.externalJoin(again, ExternalJoinOptions{})
+		if len(w.members) != 1 || w.members[0] != again || len(e.Removed) != 1 || again.g.MemberCount() != 1 || again.g.OwnLeaf() != 0 {
+			t.Fatalf("%v: %d members, leaf %d", p, again.g.MemberCount(), again.g.OwnLeaf())
+		}
+		if !old.g.Removed() || old.g.Active() || old.g.EpochAuthenticator() != nil {
+			t.Errorf("%v: the old self is still there", p)
+		}
+		if _, err := old.process(old.in(), w.encrypt(again, "x")); !errors.Is(err, ErrInactive) {
+			t.Errorf("%v: reading after removal: %v", p, err)
+		}
+		for _, k := range []recordKind{recordPath, recordSecret, recordRatchet, recordPast, recordResumption, recordProposal} {
+			if left := old.store.read(recordPrefix(k)); len(left) > 0 {
+				t.Errorf("%v: %d records %c of a group that was left", p, len(left), k)
+			}
+		}
+		w.add(again, 2, CommitOptions{})
+		w.say(again, "hello")
 	}
 }

@@ -93,7 +93,11 @@ func (h *head) read(r *reader) {
 	}
 	h.profile = Profile(r.uint8())
 	h.membership = membership(r.uint8())
-	h.basicKeyChange = r.uint8()&headBasicKeyChange != 0
+	flags := r.uint8()
+	if flags&^headBasicKeyChange != 0 {
+		r.fail("flags %x", flags)
+	}
+	h.basicKeyChange = flags&headBasicKeyChange != 0
 	h.receive.OutOfOrder = r.uint32()
 	h.receive.MaxForward = r.uint32()
 	h.receive.PastEpochs = r.uint32()
@@ -126,7 +130,8 @@ func (h *head) read(r *reader) {
 	if h.profile.check() != nil || h.membership < membershipActive || h.membership > membershipEnded ||
 		h.receive != h.receive.withDefaults() || h.oldestPast > h.context.Epoch ||
 		h.context.Epoch-h.oldestPast > maxPastEpochs || h.oldestResumption > h.context.Epoch ||
-		h.leafCount > maxLeafCount || LeafCount(h.own) >= h.leafCount {
+		h.leafCount > maxLeafCount || h.leafCount&(h.leafCount-1) != 0 || LeafCount(h.own) >= h.leafCount ||
+		h.context.Epoch-h.oldestResumption > maxPastEpochs {
 		r.fail("value out of range")
 	}
 }
@@ -139,10 +144,14 @@ func (es *epochSecrets) places() [9]*secret.Bytes {
 	}
 }
 
-// setContext sets the group context and its encoding.
-func (h *head) setContext(gc GroupContext) {
-	h.context = gc
+// setContext sets the group context and its encoding. What is kept is the
+// encoding alone, of which the context is a view: gc may be part of a message
+// that is far larger.
+func (h *head) setContext(gc *GroupContext) {
 	h.encodedContext = gc.append(make([]byte, 0, 256))
+	r := reader{b: h.encodedContext}
+	h.context = GroupContext{}
+	h.context.read(&r)
 }
 
 // active returns an error if the group cannot send.

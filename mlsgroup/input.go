@@ -62,9 +62,23 @@ func NewSigner(rand io.Reader, cs CipherSuite, credential Credential) (*Signer, 
 	return &Signer{CipherSuite: cs, Credential: credential, Private: priv, Public: pub}, nil
 }
 
+// Expanded returns the signer in a form that signs in half the time with
+// Ed25519 and Ed448. It is for memory only: the form of the private key is not
+// that of NewSigner and is not to be stored. The caller wipes it.
+func (sg *Signer) Expanded() (*Signer, error) {
+	s, err := sg.CipherSuite.suite()
+	if err != nil {
+		return nil, err
+	}
+	out := *sg
+	out.Private, err = s.ExpandSignatureKey(sg.Private)
+	return &out, err
+}
+
 // AuthenticationService is the service of RFC 9420 section 5.3.1 as far as this
 // package asks it. It must not depend on anything that members may see
-// differently, except trust itself.
+// differently, except trust itself. Where Input.Do runs things at once, so are
+// its methods.
 type AuthenticationService interface {
 	// ValidateCredential says whether the credential is valid for the
 	// signature key.

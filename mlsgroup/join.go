@@ -102,13 +102,13 @@ func Join(in Input, w *Welcome, o JoinOptions) (*Transition, error) {
 		profile: o.Profile, receive: o.Receive.withDefaults(), basicKeyChange: o.BasicKeyChange,
 		membership: membershipActive, own: own, signatureKey: kp.LeafNode.SignatureKey,
 	}
-	h.setContext(gi.GroupContext)
+	h.setContext(&gi.GroupContext)
 	es := epochSecretsFromJoiner(s, secrets.JoinerSecret, pskSecret, h.encodedContext)
 	if !es.verifyConfirmationTag(s, gi.GroupContext.ConfirmedTranscriptHash, gi.ConfirmationTag) {
 		es.wipe()
 		return nil, CheckGroupInfoConfirmationTag.Errorf("epoch %d", gi.GroupContext.Epoch)
 	}
-	h.confirmationTag = gi.ConfirmationTag
+	h.confirmationTag = bytes.Clone(gi.ConfirmationTag)
 	h.interim = interimTranscriptHash(s, gi.GroupContext.ConfirmedTranscriptHash, gi.ConfirmationTag)
 	next, changes := newEpoch(s, h, tree, keys, es)
 	return &Transition{Next: next, Changes: changes}, nil

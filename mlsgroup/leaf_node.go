@@ -120,3 +120,12 @@ func (l *LeafNode) Marshal() []byte { return l.append(nil) }
 
 // ParseLeafNode reads an encoded LeafNode. The result keeps no part of b.
 func ParseLeafNode(b []byte) (*LeafNode, error) { return parseClone(b, (*LeafNode).read) }
+
+// detach returns a copy of the leaf in memory of its own, so that a tree does
+// not keep the message that brought the leaf.
+func (l *LeafNode) detach() *LeafNode {
+	out := new(LeafNode)
+	r := reader{b: l.append(make([]byte, 0, 512))}
+	out.read(&r)
+	return out
+}

@@ -102,6 +102,9 @@ func (g *Group) Merge(c *OwnCommit) (*Transition, error) {
 		ContentType: ContentTypeCommit, Epoch: c.Epoch - 1, SignatureKey: t.Next.head.signatureKey, Commit: &effect,
 		Sender: Sender{Type: SenderTypeMember, LeafIndex: effect.Committer},
 	}
+	if leaf := effect.committer(g); leaf != nil {
+		t.Received.Credential, t.Received.SignatureKey = leaf.Credential, leaf.SignatureKey
+	}
 	if effect.External {
 		t.Received.Sender = Sender{Type: SenderTypeNewMemberCommit}
 	}
@@ -156,6 +159,26 @@ func (c *OwnCommit) Provisional(g *Group) (*Group, error) {
 		}
 	}
 	return t.Next.WithParts(tree, path, root, Loaded{Part: Part{kind: partProposals}})
+}
+
+// committer returns the leaf of who made the commit, after it, nil where it is
+// neither part of the commit nor in memory.
+func (e *CommitEffect) committer(g *Group) *LeafNode {
+	for _, list := range [...][]Member{e.Updated, e.Added} {
+		for _, m := range list {
+			if m.Index == e.Committer {
+				return m.Leaf
+			}
+		}
+	}
+	if g == nil {
+		return nil
+	}
+	leaf, err := g.Member(e.Committer)
+	if err != nil {
+		return nil
+	}
+	return leaf
 }
 
 func (t *Transition) nextGroup() *Group {
@@ -299,6 +322,9 @@ func (e *CommitEffect) read(r *reader) {
 	e.Epoch = r.uint64()
 	e.Committer = LeafIndex(r.uint32())
 	flags := r.uint8()
+	if flags&^(effectExternal|effectExtensions) != 0 {
+		r.fail("flags %x", flags)
+	}
 	e.External, e.ContextExtensions = flags&effectExternal != 0, flags&effectExtensions != 0
 	for _, list := range [...]*[]Member{&e.Added, &e.Updated, &e.Removed} {
 		for range r.uint32() {

@@ -165,6 +165,28 @@ func (g *Group) withSecrets(epoch uint64, st secretTree) *Group {
 	return &next
 }
 
+// material appends all secrets of the tree that are in memory, to be wiped.
+func (t secretTree) material(to []secret.Bytes) []secret.Bytes {
+	keys := func(list []messageKey) {
+		for i := range list {
+			to = append(to, list[i].key, list[i].nonce)
+		}
+	}
+	for _, c := range t.covers.all() {
+		to = append(to, c.secret)
+	}
+	for kind := range t.ratchets {
+		for _, r := range t.ratchets[kind].all() {
+			to = append(to, r.secret)
+			keys(r.skipped)
+			for i := range r.chunks {
+				keys(r.chunks[i].keys)
+			}
+		}
+	}
+	return to
+}
+
 // secretChanges turns what a step of the secret tree changed into changes of
 // records.
 func secretChanges(epoch uint64, changed []secretChange) []Change {

@@ -330,12 +330,13 @@ func (l *proposalList) apply(in *Input, r *listRules, tree *RatchetTree, own boo
 		a.edit.remove(i)
 	}
 	for _, kp := range l.adds {
-		i, err := a.edit.add(kp.LeafNode)
+		leaf := kp.LeafNode.detach()
+		i, err := a.edit.add(leaf)
 		if err != nil {
 			return nil, err
 		}
 		a.added = append(a.added, i)
-		a.fresh = append(a.fresh, newLeaf{i, kp.LeafNode})
+		a.fresh = append(a.fresh, newLeaf{i, leaf})
 	}
 	return a, nil
 }

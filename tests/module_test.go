@@ -174,7 +174,11 @@ func exportedDeclarations(f *ast.File) []declaration {
 							if doc == "" || len(d.Specs) == 1 {
 								doc += d.Doc.Text()
 							}
-							all = append(all, declaration{name: n.Name, signature: s, doc: doc, grouped: d.Lparen.IsValid(), pos: s})
+							var signature ast.Node = n
+							if s.Type != nil {
+								signature = s.Type
+							}
+							all = append(all, declaration{name: n.Name, signature: signature, doc: doc, grouped: d.Lparen.IsValid(), pos: s})
 						}
 					}
 				}

@@ -215,6 +215,13 @@ func (ds *DeliveryService) Done(id conclave.ClientID, n int) {
 	in.waiting = in.waiting[min(n, len(in.waiting)):]
 }
 
+// Reverse turns round the order of what waits for a client.
+func (ds *DeliveryService) Reverse(id conclave.ClientID) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	slices.Reverse(ds.inbox(id).waiting)
+}
+
 // Arrived returns a channel that holds a value when something has come for a client since it was last received from.
 func (ds *DeliveryService) Arrived(id conclave.ClientID) <-chan struct{} {
 	ds.mu.Lock()

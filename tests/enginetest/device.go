@@ -16,10 +16,15 @@ type Device struct {
 	Transport *Transport
 }
 
-// Open opens a client of an engine as a device, and publishes key packages where nobody can claim one any more.
+// Open opens a client of an engine as a device, with a transport of its own unless o brings one of this package, and publishes key packages where nobody
+// can claim one any more.
 func Open(ctx context.Context, e *conclave.Engine, ds *DeliveryService, id conclave.ClientID, o conclave.ClientOptions) (*Device, error) {
-	d := &Device{Delivery: ds, Transport: ds.Transport(id)}
-	o.Transport = d.Transport
+	transport, ok := o.Transport.(*Transport)
+	if !ok {
+		transport = ds.Transport(id)
+	}
+	o.Transport = transport
+	d := &Device{Delivery: ds, Transport: transport}
 	var err error
 	if d.Client, err = e.Client(ctx, id, o); err != nil {
 		return nil, err
@@ -92,7 +97,7 @@ var errStop = []error{
 // Receive processes what waits for the device, in parallel over conversations, and returns what became of it in no order between conversations. It
 // stops at an error that says nothing about the message; what has not been processed waits on.
 func (d *Device) Receive(ctx context.Context) ([]Event, error) {
-	const most = 256
+	const most = 4096
 	var all []Event
 	for {
 		batch := d.Delivery.Waiting(d.ID(), most)

@@ -1,0 +1,88 @@
+// Command engine shows the engine at work: "engine demo" runs conversations among many clients without a network, "engine replay" runs official test
+// vectors through a whole engine, and "engine inspect" looks into an engine's directory.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+)
+
+const usage = `usage: engine COMMAND [flags] [arguments]
+
+  demo               run conversations among many clients, with a crash in the middle
+  replay FILE...     run files of passive-client test vectors through the engine
+  inspect DIR        list the clients and conversations of an engine's directory
+
+"engine COMMAND --help" lists the flags of a command.
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// errUsage says that the flags were wrong or help was asked for; it has been explained already.
+var errUsage = errors.New("usage")
+
+// run is the command: 0 for success, 1 for a failure, 2 for wrong usage.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		fmt.Fprint(stderr, usage)
+		return 2
+	}
+	commands := map[string]func(context.Context, []string, io.Writer, io.Writer) error{"demo": demoCommand, "replay": replayCommand, "inspect": inspectCommand}
+	command, known := commands[args[0]]
+	if !known {
+		switch args[0] {
+		case "help", "-h", "-help", "--help":
+			fmt.Fprint(stdout, usage)
+			return 0
+		}
+		fmt.Fprintf(stderr, "engine: there is no command %q; \"engine help\" lists them\n", args[0])
+		return 2
+	}
+	switch err := command(ctx, args[1:], stdout, stderr); {
+	case err == nil:
+		return 0
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.Is(err, errUsage):
+		return 2
+	default:
+		fmt.Fprintf(stderr, "engine %s: %v\n", args[0], err)
+		return 1
+	}
+}
+
+// flags returns an empty set of flags whose help begins with what the command does.
+func flags(name, arguments, about string, stderr io.Writer) *flag.FlagSet {
+	set := flag.NewFlagSet(name, flag.ContinueOnError)
+	set.SetOutput(stderr)
+	set.Usage = func() {
+		fmt.Fprintf(stderr, "usage: engine %s [flags] %s\n\n%s\n\n", name, arguments, about)
+		set.PrintDefaults()
+	}
+	return set
+}
+
+// parse reads the flags and checks how many arguments are left.
+func parse(set *flag.FlagSet, args []string, least, most int) error {
+	if err := set.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return errUsage
+	}
+	if n := set.NArg(); n < least || most >= 0 && n > most {
+		set.Usage()
+		return errUsage
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package tests
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/conclave-mls/conclave/internal/race"
+	"github.com/conclave-mls/conclave/tests/enginetest"
+)
+
+var passiveFiles = []string{"passive-client-welcome.json", "passive-client-handling-commit.json", "passive-client-random.json"}
+
+// passiveClients reads a file of the official vectors, or skips the test where they are absent. Under the race detector suites 4 to 7 keep one case each.
+func passiveClients(t *testing.T, name string) []enginetest.PassiveClient {
+	t.Helper()
+	dir := os.Getenv("CONCLAVE_VECTORS")
+	if dir == "" {
+		dir = filepath.Join(moduleRoot, "..", "shared", "vectors")
+	}
+	name = filepath.Join(dir, "mls", name)
+	if _, err := os.Stat(name); err != nil {
+		t.Skipf("no official vectors: %v; CONCLAVE_VECTORS names the folder that holds mls/", err)
+	}
+	all, err := enginetest.ReadPassiveClients(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !race.Enabled {
+		return all
+	}
+	var some []enginetest.PassiveClient
+	seen := make(map[uint16]bool)
+	for _, p := range all {
+		if p.CipherSuite <= 3 || !seen[p.CipherSuite] {
+			some = append(some, p)
+		}
+		seen[p.CipherSuite] = true
+	}
+	return some
+}
+
+// TestPassiveClients runs the official passive-client vectors through whole engines on real directories.
+func TestPassiveClients(t *testing.T) { replayPassiveClients(t, false) }
+
+// TestPassiveClientsReopened runs them again with the engine closed and opened between every two messages.
+func TestPassiveClientsReopened(t *testing.T) { replayPassiveClients(t, true) }
+
+func replayPassiveClients(t *testing.T, reopen bool) {
+	for _, name := range passiveFiles {
+		t.Run(name, func(t *testing.T) {
+			for i, p := range passiveClients(t, name) {
+				if reopen && testing.Short() && len(p.Epochs) > 20 {
+					p.Epochs = p.Epochs[:20]
+				}
+				t.Run(fmt.Sprint(i), func(t *testing.T) {
+					t.Parallel()
+					if err := p.Replay(t.Context(), filepath.Join(t.TempDir(), "state"), reopen); err != nil {
+						t.Errorf("suite %d: %v", p.CipherSuite, err)
+					}
+				})
+			}
+		})
+	}
+}
