@@ -45,7 +45,7 @@ func TestBadArguments(t *testing.T) {
 		{"conversation with a long id", conclave.CodeInvalidArgument, func(ctx context.Context) error {
 			return alice.CreateConversation(ctx, conclave.ConversationID(long), conclave.ConversationOptions{})
 		}},
-		{"conversation of an unknown suite", conclave.CodeInvalidArgument, func(ctx context.Context) error {
+		{"conversation of an unknown suite", conclave.CodeCredentialNotFound, func(ctx context.Context) error {
 			return alice.CreateConversation(ctx, "new", conclave.ConversationOptions{CipherSuite: 0xffff})
 		}},
 		{"conversation of a suite without credential", conclave.CodeCredentialNotFound, func(ctx context.Context) error {
@@ -69,7 +69,7 @@ func TestBadArguments(t *testing.T) {
 			_, err := alice.GenerateKeyPackages(ctx, conclave.KeyPackageOptions{Count: 1, Lifetime: -time.Hour})
 			return err
 		}},
-		{"key packages of an unknown suite", conclave.CodeInvalidArgument, func(ctx context.Context) error {
+		{"key packages of an unknown suite", conclave.CodeCredentialNotFound, func(ctx context.Context) error {
 			_, err := alice.GenerateKeyPackages(ctx, conclave.KeyPackageOptions{Count: 1, CipherSuite: 99})
 			return err
 		}},
@@ -85,11 +85,11 @@ func TestBadArguments(t *testing.T) {
 			_, err := alice.AddCredential(ctx, conclave.NewCredential{CipherSuite: 1, Credential: conclave.Credential{Type: 1, Identity: []byte("mallory")}})
 			return err
 		}},
-		{"credential with a key that is none", conclave.CodeInvalidArgument, func(ctx context.Context) error {
+		{"credential with a key that is none", conclave.CodeWrongCredential, func(ctx context.Context) error {
 			_, err := alice.AddCredential(ctx, conclave.NewCredential{CipherSuite: 1, SignaturePrivate: conclave.Secret{1, 2}, SignatureKey: []byte{3}})
 			return err
 		}},
-		{"credential whose keys do not belong together", conclave.CodeInvalidArgument, func(ctx context.Context) error {
+		{"credential whose keys do not belong together", conclave.CodeWrongCredential, func(ctx context.Context) error {
 			_, err := alice.AddCredential(ctx, conclave.NewCredential{CipherSuite: 1, SignaturePrivate: bytes.Repeat([]byte{1}, 32), SignatureKey: bytes.Repeat([]byte{2}, 32)})
 			return err
 		}},
@@ -106,7 +106,7 @@ func TestBadArguments(t *testing.T) {
 			_, err := alice.AddMembers(ctx, "room")
 			return err
 		}},
-		{"nobody removed", conclave.CodeInvalidArgument, func(ctx context.Context) error {
+		{"nobody removed", conclave.CodeMemberNotFound, func(ctx context.Context) error {
 			_, err := alice.RemoveMembers(ctx, "room")
 			return err
 		}},

@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -74,7 +73,7 @@ func simulate(t *testing.T, seed uint64) {
 		s.start(e)
 	}
 	s.found()
-	for range 300 {
+	for range 500 {
 		s.step()
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
@@ -103,29 +102,6 @@ func (s *simulation) start(e *simulatedEngine) {
 			s.open(e.engine, id)
 			s.devices[id].Transport.Before = s.weather(s.rng.Uint64())
 		}
-	}
-}
-
-// weather decides what goes wrong with commits on their way.
-func (s *simulation) weather(seed uint64) func(context.Context, conclave.CommitBundle) enginetest.Fault {
-	var mu sync.Mutex
-	rng := rand.New(rand.NewPCG(seed, 1))
-	return func(context.Context, conclave.CommitBundle) enginetest.Fault {
-		mu.Lock()
-		defer mu.Unlock()
-		switch rng.IntN(20) {
-		case 0:
-			return enginetest.FaultLoseRequest
-		case 1, 2:
-			return enginetest.FaultLoseAnswer
-		case 3:
-			return enginetest.FaultNotSent
-		case 4:
-			return enginetest.FaultRetry
-		case 5:
-			return enginetest.FaultRefuse
-		}
-		return enginetest.FaultNone
 	}
 }
 
@@ -166,6 +142,9 @@ func (s *simulation) anyConversation() conclave.ConversationID {
 func (s *simulation) step() {
 	s.t.Helper()
 	id, c := s.anyClient(), s.anyConversation()
+	for s.rng.IntN(4) > 0 && !slices.Contains(s.ds.Members(c), id) {
+		id, c = s.anyClient(), s.anyConversation() // mostly a member
+	}
 	d := s.devices[id]
 	what, err := "", error(nil)
 	switch dice := s.rng.IntN(100); {
@@ -304,48 +283,6 @@ func (s *simulation) join(d *enginetest.Device, c conclave.ConversationID) error
 	return err
 }
 
-// fetch moves what the delivery service has for a client onto the network.
-func (s *simulation) fetch(id conclave.ClientID) {
-	waiting := s.ds.Waiting(id, 1<<20)
-	s.ds.Done(id, len(waiting))
-	s.network[id] = append(s.network[id], waiting...)
-}
-
-// deliver lets a client receive one message: mostly the oldest on the network, sometimes a younger one. Application messages may be lost, anything may
-// come again later. What the client cannot take yet stays on the network, as with a delivery service that is asked again.
-func (s *simulation) deliver(id conclave.ClientID) error {
-	s.fetch(id)
-	list := s.network[id]
-	if len(list) == 0 {
-		return nil
-	}
-	i := 0
-	if !s.good && s.rng.IntN(4) == 0 {
-		i = s.rng.IntN(min(len(list), 6))
-	}
-	in := list[i]
-	if !s.good && !in.Welcome && !in.Commit && isApplication(in.Message) && s.rng.IntN(10) == 0 {
-		s.network[id] = slices.Delete(slices.Clone(list), i, i+1)
-		return nil
-	}
-	var err error
-	d := s.devices[id]
-	if in.Welcome {
-		_, err = d.ProcessWelcome(s.t.Context(), in.Message, conclave.JoinOptions{})
-	} else {
-		_, err = d.DecryptMessage(s.t.Context(), in.Conversation, in.Message)
-	}
-	early := isAny(err, []conclave.Code{conclave.CodeWrongEpoch, conclave.CodeConversationNotFound, conclave.CodeConversationAlreadyExists})
-	again := !s.good && s.rng.IntN(10) == 0
-	if !early && !again || early && s.good {
-		s.network[id] = slices.Delete(slices.Clone(list), i, i+1)
-	}
-	if errors.Is(err, conclave.CodeWrongEpoch) {
-		return nil
-	}
-	return err
-}
-
 // heal delivers everything in order and waits until no commit is in doubt.
 func (s *simulation) heal() {
 	s.t.Helper()
@@ -382,6 +319,7 @@ func (s *simulation) heal() {
 		}
 	}
 	s.party.settle()
+	s.commitPending()
 	s.rejoin()
 	s.party.settle()
 	s.agree()
