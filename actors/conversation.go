@@ -26,6 +26,7 @@ type conversation struct {
 	guard   namedGuard
 	batch   []*task // single calls that run at the next run letter
 	running bool    // that letter is on its way
+	current []*task // the batch that runs now
 
 	state   *state // committed; nil: not loaded
 	stage   *stage // of the transaction that holds the guard; nil: nobody does
@@ -70,18 +71,21 @@ func (c *conversation) broken(l letter, err error) {
 		c.leave(l.tx)
 	case abort:
 		c.leave(l.tx)
+	case sendResult:
+		c.endSend(l.sending, nil, err)
 	}
-	for _, t := range c.batch {
+	// Those that were answered before the panic are not answered again.
+	for _, t := range c.current {
 		t.answer(nil, err)
 	}
-	c.batch = nil
+	c.current = nil
 	if c.stage != nil {
 		// What was staged rests on what is gone. Its transaction cannot finish.
 		c.stage.err = err
 	} else if tx != nil {
 		tx.actor.send(doom{err})
 	}
-	_ = safely(c.sys.log, "conversation", func() error { c.serve(); return nil })
+	c.kick()
 }
 
 func (c *conversation) handle(l letter) {
@@ -202,6 +206,14 @@ func (c *conversation) runBatch() {
 		c.serve()
 		return
 	}
+	// After a panic they are still there to be answered.
+	c.current = slices.Clone(batch)
+	c.stageBatch(batch)
+	c.current = nil
+}
+
+// stageBatch is the path of single calls: stage each, apply once, swap, answer.
+func (c *conversation) stageBatch(batch []*task) {
 	replies := make([]result, len(batch))
 	st := &stage{state: c.state}
 	done := 0
@@ -213,6 +225,9 @@ func (c *conversation) runBatch() {
 				break
 			}
 			done = i + 1
+			if t.answered.Load() {
+				continue // by a panic elsewhere
+			}
 			if err := t.ctx.Err(); err != nil {
 				replies[i].err = err
 				continue
@@ -305,6 +320,7 @@ func (c *conversation) swap(st *stage) {
 	for _, f := range after {
 		f()
 	}
+	c.endResend()
 }
 
 // step runs a step of the transaction that holds the guard.
@@ -313,6 +329,9 @@ func (c *conversation) step(t *task) {
 		t.answer(nil, err)
 		return
 	}
+	if t.answered.Load() {
+		return // by a panic elsewhere
+	}
 	if c.stage.err != nil {
 		t.answer(nil, c.stage.err)
 		return
@@ -320,8 +339,16 @@ func (c *conversation) step(t *task) {
 	if c.stage.state == nil || c.stage.clean() {
 		c.stage.state = c.state
 	}
-	reply, err := c.perform(c.stage, t)
-	if err == nil || !errors.Is(err, errAnswerLater) {
+	var reply messages.Reply
+	err := safely(c.sys.log, "step", func() (err error) {
+		reply, err = c.perform(c.stage, t)
+		return err
+	})
+	if errors.Is(err, messages.ErrInternal) {
+		// What is staged may be half of a step: the transaction cannot finish.
+		c.state, c.stage.err = nil, err
+	}
+	if !errors.Is(err, errAnswerLater) {
 		t.answer(reply, err)
 	}
 }
@@ -417,6 +444,15 @@ func (c *conversation) abort(tx *transaction) {
 	if s := c.sending; s != nil && s.tx == tx {
 		c.giveUp(s)
 	}
+	if r := c.resend; r != nil {
+		r.waiters = slices.DeleteFunc(r.waiters, func(t *task) bool {
+			if t.tx != tx {
+				return false
+			}
+			t.answer(nil, messages.ErrInvalidTransaction)
+			return true
+		})
+	}
 	if st := c.stage; st != nil && st.tx == tx {
 		st.changes.Wipe()
 		if err := c.keepHanded(st); err != nil {
@@ -456,6 +492,8 @@ func (c *conversation) perform(st *stage, t *task) (messages.Reply, error) {
 	switch r := t.request.(type) {
 	case messages.DecryptMessage:
 		return c.decrypt(st, t, r.Message)
+	case messages.DecryptMessages:
+		return c.decryptMany(st, t, r.Messages), nil
 	case requireAbsent:
 		return stepDone{}, c.requireAbsent(st, true)
 	case adopt:
@@ -481,7 +519,7 @@ func (c *conversation) perform(st *stage, t *task) (messages.Reply, error) {
 	switch r := t.request.(type) {
 	case messages.EncryptMessage:
 		return c.encrypt(st, t, r)
-	case messages.ProposeAdd, messages.ProposeRemove, messages.ProposeUpdate:
+	case messages.ProposeAdd, messages.ProposeRemove, messages.ProposeUpdate, messages.ProposePSK:
 		return c.propose(st, t, r)
 	case messages.ClearPendingProposal:
 		return c.clearProposal(st, r)
@@ -521,8 +559,11 @@ func isRead(r messages.Request) bool {
 }
 
 func isDecrypt(r messages.Request) bool {
-	_, ok := r.(messages.DecryptMessage)
-	return ok
+	switch r.(type) {
+	case messages.DecryptMessage, messages.DecryptMessages:
+		return true
+	}
+	return false
 }
 
 // sends tells whether a request may send a commit and so wait for a verdict.
@@ -538,7 +579,7 @@ func sends(r messages.Request) bool {
 // 9420 15.2: a member sends nothing in an epoch that it may have ended).
 func needsSettled(r messages.Request) bool {
 	switch r.(type) {
-	case messages.EncryptMessage, messages.ProposeAdd, messages.ProposeRemove, messages.ProposeUpdate, messages.ClearPendingProposal:
+	case messages.EncryptMessage, messages.ProposeAdd, messages.ProposeRemove, messages.ProposeUpdate, messages.ProposePSK, messages.ClearPendingProposal:
 		return true
 	}
 	return sends(r)

@@ -78,6 +78,7 @@
 //	ProposeAdd              not-found  in-doubt   ok         sending    in-doubt
 //	ProposeRemove           not-found  in-doubt   ok         sending    in-doubt
 //	ProposeUpdate           not-found  in-doubt   ok         sending    in-doubt
+//	ProposePSK              not-found  in-doubt   ok         sending    in-doubt
 //	ClearPendingProposal    not-found  in-doubt   ok         sending    in-doubt
 //	DropInDoubt             not-found  ok         ok         sending    ok
 //	WipeConversation        not-found  ok         ok         sending    ok

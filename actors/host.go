@@ -2,6 +2,8 @@ package actors
 
 import (
 	"log/slog"
+	"sync"
+	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
 )
@@ -38,7 +40,10 @@ type host interface {
 }
 
 // protoHost is the host of protoactor, one actor system for each engine.
-type protoHost struct{ system *actor.ActorSystem }
+type protoHost struct {
+	system  *actor.ActorSystem
+	workers *workers
+}
 
 func newProtoHost() host {
 	system := actor.NewActorSystemWithConfig(actor.Configure(
@@ -48,7 +53,7 @@ func newProtoHost() host {
 	// supervisor. Should anything ever, the actor stops; it is not run on as a new
 	// zero value.
 	system.Root = system.Root.WithGuardian(stopGuardian)
-	return &protoHost{system: system}
+	return &protoHost{system: system, workers: newWorkers()}
 }
 
 // stopGuardian is one value for the whole package, as protoactor registers a
@@ -57,11 +62,68 @@ var stopGuardian = actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { 
 
 func (h *protoHost) spawn(r receiver) ref {
 	p := &protoRef{root: h.system.Root, receiver: r, done: make(chan struct{})}
-	p.pid = h.system.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return p }))
+	p.pid = h.system.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return p }, actor.WithDispatcher(h.workers)))
 	return p
 }
 
-func (h *protoHost) close() { h.system.Shutdown() }
+func (h *protoHost) close() {
+	h.workers.close()
+	h.system.Shutdown()
+}
+
+// workers runs actors that have letters, each on a goroutine of its own, as an actor
+// may block on the disk and must not hold up others then. A goroutine that is done
+// waits a while for the next actor: its stack has grown to what cryptography needs,
+// and growing it anew for each message took a seventh of the time.
+type workers struct {
+	next chan func()
+	done chan struct{}
+	idle atomic.Int64
+	all  sync.WaitGroup
+}
+
+// maxIdleWorkers bounds the goroutines that wait.
+const maxIdleWorkers = 256
+
+func newWorkers() *workers {
+	return &workers{next: make(chan func()), done: make(chan struct{})}
+}
+
+// Schedule implements actor.Dispatcher.
+func (w *workers) Schedule(f func()) {
+	select {
+	case w.next <- f:
+	default:
+		w.all.Add(1)
+		go w.work(f)
+	}
+}
+
+// Throughput implements actor.Dispatcher: letters between two yields.
+func (w *workers) Throughput() int { return 300 }
+
+func (w *workers) work(f func()) {
+	defer w.all.Done()
+	for {
+		f()
+		if w.idle.Add(1) > maxIdleWorkers {
+			w.idle.Add(-1)
+			return
+		}
+		select {
+		case f = <-w.next:
+			w.idle.Add(-1)
+		case <-w.done:
+			return
+		}
+	}
+}
+
+// close ends the workers, after all actors have stopped.
+func (w *workers) close() {
+	close(w.done)
+	w.all.Wait()
+}
 
 // protoRef is an actor of protoactor and its address in one.
 type protoRef struct {

@@ -123,9 +123,28 @@ func (c *conversation) process(st *stage, t *task, message []byte, keep bool) (m
 	if err != nil {
 		return c.refused(st, message, err, keep)
 	}
-	r := transition.Received
+	reply := received(transition.Received, transition.Next.Epoch())
+	switch transition.Received.ContentType {
+	case mlsgroup.ContentTypeApplication:
+		c.advance(st, transition)
+	case mlsgroup.ContentTypeProposal:
+		reply.Outcome, reply.Proposal = messages.OutcomeProposal, transition.Received.ProposalRef
+		c.advance(st, transition)
+		if reply.Released = c.retryCommits(st); reply.Released == nil {
+			// The proposal is staged: a delay that cannot be told fails nothing.
+			reply.CommitDelay, reply.HasCommitDelay, _ = c.commitDelay(st)
+		}
+	case mlsgroup.ContentTypeCommit:
+		reply.Outcome = messages.OutcomeCommit
+		c.mergeReceived(st, transition, &reply)
+	}
+	return reply, nil
+}
+
+// received is the reply to a verified message, complete for an application message.
+func received(r *mlsgroup.Received, epoch uint64) messages.MessageDecrypted {
 	reply := messages.MessageDecrypted{
-		AuthenticatedData: r.AuthenticatedData, MessageEpoch: r.Epoch, Epoch: transition.Next.Epoch(), IsActive: true,
+		AuthenticatedData: r.AuthenticatedData, MessageEpoch: r.Epoch, Epoch: epoch, IsActive: true,
 		Sender: messages.Sender{
 			Type: r.Sender.Type, Leaf: uint32(r.Sender.LeafIndex), ClientID: clientID(&r.Credential), Credential: r.Credential,
 		},
@@ -133,21 +152,10 @@ func (c *conversation) process(st *stage, t *task, message []byte, keep bool) (m
 	if r.Sender.Type == mlsgroup.SenderTypeExternal {
 		reply.Sender.Leaf = r.Sender.Index
 	}
-	switch r.ContentType {
-	case mlsgroup.ContentTypeApplication:
+	if r.ContentType == mlsgroup.ContentTypeApplication {
 		reply.Outcome, reply.Plaintext = messages.OutcomeText, r.Application
-		c.advance(st, transition)
-	case mlsgroup.ContentTypeProposal:
-		reply.Outcome, reply.Proposal = messages.OutcomeProposal, r.ProposalRef
-		c.advance(st, transition)
-		if reply.Released = c.retryCommits(st); reply.Released == nil {
-			reply.CommitDelay, reply.HasCommitDelay, err = c.commitDelay(st)
-		}
-	case mlsgroup.ContentTypeCommit:
-		reply.Outcome = messages.OutcomeCommit
-		c.mergeReceived(st, transition, &reply)
 	}
-	return reply, err
+	return reply
 }
 
 // mergeReceived stages another member's commit.

@@ -31,10 +31,13 @@ func (c *conversation) adopt(st *stage, r adopt) (messages.Reply, error) {
 		}
 		c.dropJoins(st)
 	}
-	st.state = &state{incarnation: incarnation, signer: r.signer}
+	st.state = &state{incarnation: incarnation, adopted: r.signer}
 	c.stagePointer(st)
 	c.advance(st, r.transition)
 	c.stageUse(&st.changes, c.ownCredential(st))
+	// The credential may be one that the same transaction has added. A commit that is
+	// accepted makes this conversation final and not the rest, so it comes along.
+	st.changes.Put(c.client.credentialKey(r.credential.entry.Ref), r.credential.marshal())
 	reply := adopted{}
 	if r.welcome {
 		c.emit(st)
@@ -77,6 +80,7 @@ func (c *conversation) dropJoins(st *stage) {
 func (c *conversation) joinExternally(st *stage, t *task, r join) (messages.Reply, error) {
 	own, err := mlsgroup.JoinByExternalCommit(c.input(t, r.signer), r.info, mlsgroup.ExternalJoinOptions{
 		Profile: r.profile, Receive: r.receive, RatchetTree: r.tree,
+		BasicKeyChange: c.client.config.Load().keyChange,
 	})
 	if err != nil {
 		return nil, invalidMessage(err)

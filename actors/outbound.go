@@ -34,7 +34,7 @@ func (c *conversation) encrypt(st *stage, t *task, r messages.EncryptMessage) (m
 	if err := c.handOut(st, transition.Outbound); err != nil {
 		return nil, err
 	}
-	st.note(transition.Next.Epoch(), usedBy(transition.Outbound))
+	st.note(transition.Next.Epoch(), transition.Outbound)
 	c.advance(st, transition)
 	return messages.MessageEncrypted{Message: transition.Outbound.Message}, nil
 }
@@ -55,6 +55,13 @@ func (c *conversation) propose(st *stage, t *task, r messages.Request) (messages
 			return nil, err
 		}
 		options.Proposal = removeProposal(leaves[0])
+	case messages.ProposePSK:
+		if len(r.ID) == 0 || len(r.ID) > maxName {
+			return nil, fmt.Errorf("%w: pre-shared key id of %d bytes", messages.ErrInvalidArgument, len(r.ID))
+		}
+		options.Proposal = &mlsgroup.Proposal{Type: mlsgroup.ProposalTypePreSharedKey, PreSharedKey: &mlsgroup.PreSharedKey{
+			PSK: mlsgroup.PreSharedKeyID{Type: mlsgroup.PSKTypeExternal, ExternalID: r.ID},
+		}}
 	case messages.ProposeUpdate:
 		options.Update = new(mlsgroup.LeafChange)
 	}
@@ -69,7 +76,7 @@ func (c *conversation) propose(st *stage, t *task, r messages.Request) (messages
 	if err := c.handOut(st, transition.Outbound); err != nil {
 		return nil, err
 	}
-	st.note(transition.Next.Epoch(), usedBy(transition.Outbound))
+	st.note(transition.Next.Epoch(), transition.Outbound)
 	c.advance(st, transition)
 	return messages.ProposalCreated{Message: transition.Outbound.Message, Ref: transition.Outbound.ProposalRef}, nil
 }

@@ -16,6 +16,7 @@ type resend struct {
 	f       *inflight
 	pause   time.Duration
 	timer   *time.Timer // nil: a call is under way
+	call    int         // counts them; a transport that overstays its time is not waited for
 	cancel  context.CancelFunc
 	waiters []*task // steps that were asked for while it is in doubt
 }
@@ -26,6 +27,7 @@ type resendDue struct{ resend *resend }
 // resendResult is what came of one resend.
 type resendResult struct {
 	resend  *resend
+	call    int
 	verdict messages.Verdict // zero: nothing new
 }
 
@@ -86,6 +88,21 @@ func (c *conversation) stopResend() {
 	c.entry.release()
 }
 
+// endResend ends the work on a commit that the committed state no longer has: its
+// epoch is over. Those who waited for that go on.
+func (c *conversation) endResend() {
+	r := c.resend
+	if r == nil || c.state == nil || c.state.find(r.f.hash) != nil {
+		return
+	}
+	waiters := r.waiters
+	r.waiters = nil
+	c.stopResend()
+	for _, t := range waiters {
+		c.entry.actor.send(t)
+	}
+}
+
 // settleFirst lets a step wait for one resend of the commit in doubt, which begins
 // now.
 func (c *conversation) settleFirst(st *stage, t *task, f *inflight) error {
@@ -116,12 +133,16 @@ func (c *conversation) resendNow(l resendDue) {
 	r.timer = nil
 	var ctx context.Context
 	ctx, r.cancel = context.WithTimeout(c.sys.background, c.sys.options.SendTimeout)
-	cancel := r.cancel
+	r.call++
+	cancel, call := r.cancel, r.call
+	expired := context.AfterFunc(ctx, func() { c.entry.actor.send(resendResult{resend: r, call: call}) })
 	c.sys.goroutines.Add(1)
 	go func() {
 		defer c.sys.goroutines.Done()
 		defer cancel()
-		c.entry.actor.send(resendResult{r, c.ask(ctx, transport, r.f)})
+		verdict := c.ask(ctx, transport, r.f)
+		expired()
+		c.entry.actor.send(resendResult{r, call, verdict})
 	}()
 }
 
@@ -151,13 +172,13 @@ func (c *conversation) ask(ctx context.Context, transport messages.Transport, f 
 // resent takes what came of a resend.
 func (c *conversation) resent(l resendResult) {
 	r := l.resend
-	if l.verdict.Kind != 0 && c.resend != r {
-		c.settleLater(r.f.hash, l.verdict)
+	if c.resend != r || l.call != r.call {
+		if l.verdict.Kind != 0 { // late, but it says something
+			c.settleLater(r.f.hash, l.verdict)
+		}
 		return
 	}
-	if r != c.resend {
-		return
-	}
+	r.call++
 	waiters := r.waiters
 	r.waiters = nil
 	if l.verdict.Kind == 0 {
@@ -169,6 +190,7 @@ func (c *conversation) resent(l resendResult) {
 		return
 	}
 	c.stopResend()
+	defer c.kick()
 	// A transaction that waits for this holds the guard: it is settled on what it
 	// has staged. Otherwise it is a step like any other, in its turn.
 	if st := c.stage; st != nil && len(waiters) > 0 && waiters[0].tx == st.tx {
@@ -182,9 +204,8 @@ func (c *conversation) resent(l resendResult) {
 		c.settleLater(r.f.hash, l.verdict)
 	}
 	for _, t := range waiters {
-		c.take(t)
+		c.entry.actor.send(t) // behind the settling, if that is a step of its own
 	}
-	c.kick()
 }
 
 // settleCommit is a verdict that came when nobody waited for it: a step of the
@@ -206,7 +227,13 @@ func (c *conversation) settleVerdict(st *stage, hash [32]byte, v messages.Verdic
 		return nil // settled meanwhile
 	}
 	if v.Kind == messages.VerdictRefused {
+		if f.status == statusRefused {
+			return nil
+		}
 		err := c.refuse(st, f)
+		if err == nil {
+			c.sys.events.send(c.settledEvent(f, false)) // durable, whatever becomes of the stage
+		}
 		c.stopResend()
 		return err
 	}

@@ -14,7 +14,8 @@ import (
 type state struct {
 	group       *mlsgroup.Group // nil: there is none
 	incarnation uint64
-	signer      *mlsgroup.Signer // nil: not loaded
+	signer      *mlsgroup.Signer // ready to sign; nil: not loaded
+	adopted     *mlsgroup.Signer // what a creation or join brought, in its stored form, until something is signed
 	early       []earlyMessage   // kept for later, in the order in which it is tried
 	inflight    []*inflight      // own commits that have left and are not settled
 	// spent, by epoch: own generations that are or may be used beyond what the group
@@ -73,7 +74,10 @@ type stage struct {
 	// handed are the own generations whose messages the application has.
 	handed map[uint64]generations
 	final  []messages.FinalConversation
-	err    error // what was staged is lost; the transaction cannot finish
+	// answering is the send whose verdict is being carried out: its operation tells of
+	// it, and no event.
+	answering *sending
+	err       error // what was staged is lost; the transaction cannot finish
 }
 
 // clean tells whether nothing is staged.
@@ -86,12 +90,16 @@ func (st *stage) reset(s *state) {
 	st.state, st.consumed, st.events, st.after = s, nil, nil, nil
 }
 
-// note remembers that a message of the application's used an own generation.
-func (st *stage) note(epoch uint64, g generations) {
+// note remembers that the application has a message that used an own generation, for
+// a transaction: it may be aborted.
+func (st *stage) note(epoch uint64, o *mlsgroup.Outbound) {
+	if st.tx == nil || !o.Encrypted {
+		return
+	}
 	if st.handed == nil {
 		st.handed = make(map[uint64]generations)
 	}
-	st.handed[epoch] = st.handed[epoch].max(g)
+	st.handed[epoch] = st.handed[epoch].max(usedBy(o))
 }
 
 // advance stages a transition of the group: it cannot fail, so whatever can comes

@@ -73,6 +73,8 @@ func (c *cell) request(name string) (messages.Address, messages.Request) {
 		return bob, messages.ProposeAdd{KeyPackage: c.dave.keyPackage()}
 	case "ProposeRemove":
 		return bob, messages.ProposeRemove{ClientID: "alice"}
+	case "ProposePSK":
+		return bob, messages.ProposePSK{ID: []byte("id")}
 	case "ProposeUpdate":
 		return bob, messages.ProposeUpdate{}
 	case "ClearPendingProposal":

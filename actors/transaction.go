@@ -112,7 +112,8 @@ type transactionActor struct {
 func (a *transactionActor) receive(l letter) {
 	err := safely(a.sys.log, "transaction", func() error { a.handle(l); return nil })
 	if err != nil {
-		a.carryOut(a.machine.abort(err))
+		a.abort(err)
+		a.conclude()
 	}
 }
 
@@ -189,7 +190,11 @@ func (a *transactionActor) carryOut(o order) {
 		case orderAbort:
 			a.tell(abort{a.tx})
 		case orderApply:
-			err := a.sys.apply(a.machine.changes()...)
+			err := safely(a.sys.log, "apply", func() error { return a.sys.apply(a.machine.changes()...) })
+			if errors.Is(err, messages.ErrInternal) {
+				a.sys.failed.Store(true) // nobody knows what the store did
+				err = fmt.Errorf("%w: %w", messages.ErrOutcomeUnknown, err)
+			}
 			o = a.machine.applied(err, errors.Is(err, messages.ErrOutcomeUnknown))
 			continue
 		}

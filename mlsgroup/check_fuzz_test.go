@@ -1,6 +1,7 @@
 package mlsgroup
 
 import (
+	"math/rand/v2"
 	"testing"
 
 	"github.com/conclave-mls/conclave/internal/secret"
@@ -104,9 +105,9 @@ func fuzzedGroup(f *testing.F) *forgedGroup {
 	return g
 }
 
-// with is g for one run.
+// with is g for one run, with the same randomness for each.
 func (g *forgedGroup) with(t *testing.T) *forgedGroup {
 	run, forger := *g, *g.forger
-	forger.t, run.forger = t, &forger
+	forger.t, forger.rand, run.forger = t, rand.NewChaCha8([32]byte{2}), &forger
 	return &run
 }
