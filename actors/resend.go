@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/conclave-mls/conclave/messages"
@@ -12,8 +13,12 @@ import (
 // settles it: a delivery service that has accepted the first copy may call the
 // second one stale. A no counts where the delivery service was asked about the
 // commit itself, by CommitStatus.
+//
+// Several may be in doubt, a commit of the group and a join beside it; they take
+// turns, and one that a step waits for goes first.
 type resend struct {
 	f       *inflight
+	wanted  *inflight // what the waiters wait for
 	pause   time.Duration
 	timer   *time.Timer // nil: a call is under way
 	cancel  context.CancelFunc
@@ -32,18 +37,15 @@ type resendResult struct {
 func (resendDue) letter()    {}
 func (resendResult) letter() {}
 
-// unsettled returns the commit to send again: of the committed state's epoch, or a
-// join.
-func (c *conversation) unsettled() *inflight {
+// unsettled returns the commits to send again: of the committed state's epoch, and
+// joins.
+func (c *conversation) unsettled() []*inflight {
 	if c.state == nil {
 		return nil
 	}
-	for _, f := range c.state.inflight {
-		if f.status == statusSent && (f.isJoin || c.based(&stage{state: c.state}, f)) {
-			return f
-		}
-	}
-	return nil
+	return slices.DeleteFunc(slices.Clone(c.state.inflight), func(f *inflight) bool {
+		return f.status != statusSent || !f.isJoin && !c.based(&stage{state: c.state}, f)
+	})
 }
 
 // scheduleResend begins to work on a commit in doubt, if there is one and nothing is
@@ -52,11 +54,11 @@ func (c *conversation) scheduleResend() {
 	if c.closed || c.sending != nil || c.resend != nil {
 		return
 	}
-	f := c.unsettled()
-	if f == nil || c.client.config.Load().transport == nil {
+	all := c.unsettled()
+	if len(all) == 0 || c.client.config.Load().transport == nil {
 		return
 	}
-	c.resend = &resend{f: f, pause: c.sys.options.RetryPause}
+	c.resend = &resend{f: all[0], pause: c.sys.options.RetryPause}
 	c.entry.hold()
 	c.startTimer(c.resend)
 }
@@ -80,7 +82,7 @@ func (c *conversation) stopResend() {
 		r.cancel()
 	}
 	for _, t := range r.waiters {
-		doubt := r.f.doubt()
+		doubt := r.wanted.doubt()
 		t.answer(nil, &doubt)
 	}
 	c.entry.release()
@@ -90,7 +92,7 @@ func (c *conversation) stopResend() {
 // epoch is over. Those who waited for that go on.
 func (c *conversation) endResend() {
 	r := c.resend
-	if r == nil || c.state == nil || c.state.find(r.f.hash) != nil {
+	if r == nil || c.state == nil || c.state.find(r.f.hash) != nil && (r.wanted == nil || c.state.find(r.wanted.hash) != nil) {
 		return
 	}
 	waiters := r.waiters
@@ -99,6 +101,7 @@ func (c *conversation) endResend() {
 	for _, t := range waiters {
 		c.entry.actor.send(t)
 	}
+	c.scheduleResend()
 }
 
 // settleFirst lets a step wait for one resend of the commit in doubt, which begins
@@ -106,12 +109,14 @@ func (c *conversation) endResend() {
 func (c *conversation) settleFirst(st *stage, t *task, f *inflight) error {
 	c.scheduleResend()
 	r := c.resend
-	if r == nil || r.f.hash != f.hash {
+	if r == nil {
 		doubt := f.doubt()
 		return &doubt
 	}
+	r.wanted = f
 	r.waiters = append(r.waiters, t)
 	if r.timer != nil && r.timer.Stop() {
+		r.f = f
 		c.resendNow(resendDue{r})
 	}
 	return errAnswerLater
@@ -173,6 +178,11 @@ func (c *conversation) resent(l resendResult) {
 	if r != c.resend {
 		return
 	}
+	if len(r.waiters) > 0 && l.verdict.Kind == 0 && r.f.hash != r.wanted.hash {
+		r.f = r.wanted // that was another one's turn
+		c.resendNow(resendDue{r})
+		return
+	}
 	waiters := r.waiters
 	r.waiters = nil
 	if l.verdict.Kind == 0 {
@@ -180,6 +190,7 @@ func (c *conversation) resent(l resendResult) {
 			doubt := r.f.doubt()
 			t.answer(nil, &doubt)
 		}
+		c.takeTurns(r)
 		c.startTimer(r)
 		return
 	}
@@ -199,6 +210,15 @@ func (c *conversation) resent(l resendResult) {
 	}
 	for _, t := range waiters {
 		c.entry.actor.send(t) // behind the settling, if that is a step of its own
+	}
+}
+
+// takeTurns chooses the next commit to send again.
+func (c *conversation) takeTurns(r *resend) {
+	all := c.unsettled()
+	i := slices.IndexFunc(all, func(f *inflight) bool { return f.hash == r.f.hash })
+	if len(all) > 0 {
+		r.f = all[(i+1)%len(all)]
 	}
 }
 
