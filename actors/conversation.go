@@ -432,6 +432,9 @@ func (c *conversation) prepare(tx *transaction) {
 // settle makes what the transaction has staged current: its batch is durable.
 func (c *conversation) settle(tx *transaction) {
 	if st := c.stage; st != nil && st.tx == tx {
+		if st.clean() {
+			st.state = nil // it may be older than what single calls have made of it
+		}
 		c.swap(st)
 	}
 	c.leave(tx)

@@ -77,3 +77,15 @@ func (v SetData) Format(f fmt.State, _ rune) {
 	type fields SetData
 	_, _ = fmt.Fprintf(f, "%+v", fields(v))
 }
+
+// Format writes the fields, [secret] for those that are.
+func (v DecryptResult) Format(f fmt.State, _ rune) {
+	type fields DecryptResult
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
+func (v MessagesDecrypted) Format(f fmt.State, _ rune) {
+	type fields MessagesDecrypted
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}

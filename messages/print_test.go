@@ -14,7 +14,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(ClearPendingProposal), new(ClientEntry), new(ClientReady), new(ClientsListed), new(CommitBundle), new(CommitInDoubt),
 		new(CommitMerged), new(CommitPendingProposals), new(CommitSettled), new(ConversationCreated), new(ConversationJoined), new(ConversationRead),
 		new(ConversationsListed), new(ConversationWiped), new(CountKeyPackages), new(CreateConversation), new(CredentialAdded), new(CredentialEntry),
-		new(CredentialInUse), new(CredentialRemoved), new(CredentialsListed), new(DataRead), new(DataSet), new(DecryptMessage),
+		new(CredentialInUse), new(CredentialRemoved), new(CredentialsListed), new(DataRead), new(DataSet), new(DecryptMessage), new(DecryptMessages), new(MessagesDecrypted), new(ProposePSK), new(DecryptResult),
 		new(DeleteKeyPackages), new(DeletePSK), new(DropInDoubt), new(EncryptMessage), new(EpochChanged), new(ExportGroupInfo),
 		new(ExportSecret), new(FinalConversation), new(Finish), new(Finished), new(GenerateKeyPackages), new(GroupInfoExported),
 		new(ImportKeyPackage), new(InDoubtDropped), new(InitClient), new(JoinByExternalCommit), new(KeyPackageEntry), new(KeyPackageImported),
