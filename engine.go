@@ -25,6 +25,11 @@ type Engine struct {
 
 // Open opens the engine's directory, creating it if it does not exist. [CodeWrongKey], [CodeDirectoryInUse], [CodeNewerFormat] and [CodeCorrupt] leave it as it was.
 func Open(ctx context.Context, dir string, o Options) (*Engine, error) {
+	return open(ctx, dir, o, store.Options{})
+}
+
+// open is Open with options of the store that only tests set: its file system, and the size of what it holds in memory before it writes tables.
+func open(ctx context.Context, dir string, o Options, so store.Options) (*Engine, error) {
 	const op = "Open"
 	if err := ctx.Err(); err != nil {
 		return nil, wrap(op, "", err)
@@ -33,7 +38,8 @@ func Open(ctx context.Context, dir string, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, wrap(op, "", err)
 	}
-	s, err := store.Open(dir, store.Options{Key: o.Key, InMemory: o.InMemory, NoSync: o.NoSync, Rand: o.Rand, CacheBytes: o.CacheBytes})
+	so.Key, so.InMemory, so.NoSync, so.Rand, so.CacheBytes = o.Key, o.InMemory, o.NoSync, o.Rand, o.CacheBytes
+	s, err := store.Open(dir, so)
 	if err != nil {
 		return nil, wrap(op, "", err)
 	}
@@ -66,7 +72,7 @@ func (e *Engine) Close() error {
 func (e *Engine) Client(ctx context.Context, id ClientID, o ClientOptions) (*Client, error) {
 	const op = "Client"
 	reply, err := e.system.Ask(ctx, messages.Address{}, messages.InitClient{
-		ClientID: id, CipherSuites: o.CipherSuites, NoCredential: o.NoCredential, Profile: o.Profile, Receive: o.Receive,
+		ClientID: id, CipherSuites: o.CipherSuites, NoCredential: o.NoCredential, Profile: o.Profile, Receive: o.Receive, BasicKeyChange: o.BasicKeyChange,
 		Transport: o.Transport, Observer: o.Observer,
 	})
 	if err != nil {

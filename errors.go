@@ -114,6 +114,7 @@ var codes = []struct {
 	code  Code
 }{
 	{messages.ErrOutcomeUnknown, CodeOutcomeUnknown},
+	{messages.ErrStoreFailed, CodeStoreFailed},
 	{messages.ErrTransactionFailed, CodeTransactionFailed},
 	{messages.ErrConversationNotFound, CodeConversationNotFound},
 	{messages.ErrConversationAlreadyExists, CodeConversationAlreadyExists},
@@ -140,7 +141,6 @@ var codes = []struct {
 	{messages.ErrTransactionOpen, CodeTransactionOpen},
 	{messages.ErrBusy, CodeBusy},
 	{messages.ErrClosed, CodeClosed},
-	{messages.ErrStoreFailed, CodeStoreFailed},
 	{messages.ErrCorrupt, CodeCorrupt},
 	{messages.ErrInternal, CodeInternal},
 	{messages.ErrInvalidMessage, CodeInvalidMessage},

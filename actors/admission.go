@@ -37,6 +37,17 @@ func (g *gate) enter(size int) error {
 	return err
 }
 
+// pass lets a request in however many are inside, or answers ErrClosed.
+func (g *gate) pass(size int) error {
+	g.requests.Add(1)
+	g.bytes.Add(int64(size))
+	if g.closed.Load() {
+		g.leave(size)
+		return messages.ErrClosed
+	}
+	return nil
+}
+
 func (g *gate) leave(size int) {
 	g.bytes.Add(-int64(size))
 	if g.requests.Add(-1) == 0 && g.closed.Load() {

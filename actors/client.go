@@ -366,7 +366,7 @@ func (a *clientActor) plan(t *task) (*work, error) {
 			return stepDone{}, err
 		}
 	case messages.PutPSK:
-		if len(r.ID) > maxName || len(r.PSK) > maxPSK {
+		if len(r.ID) == 0 || len(r.ID) > maxName || len(r.PSK) > maxPSK {
 			return nil, fmt.Errorf("%w: pre-shared key of %d bytes, id of %d", messages.ErrInvalidArgument, len(r.PSK), len(r.ID))
 		}
 		w.needs = []need{{pskGuard(r.ID), true}}

@@ -495,6 +495,8 @@ func (c *conversation) perform(st *stage, t *task) (messages.Reply, error) {
 	switch r := t.request.(type) {
 	case messages.DecryptMessage:
 		return c.decrypt(st, t, r.Message)
+	case messages.DecryptMessages:
+		return c.decryptMany(st, t, r.Messages), nil
 	case requireAbsent:
 		return stepDone{}, c.requireAbsent(st, true)
 	case adopt:
@@ -560,8 +562,11 @@ func isRead(r messages.Request) bool {
 }
 
 func isDecrypt(r messages.Request) bool {
-	_, ok := r.(messages.DecryptMessage)
-	return ok
+	switch r.(type) {
+	case messages.DecryptMessage, messages.DecryptMessages:
+		return true
+	}
+	return false
 }
 
 // sends tells whether a request may send a commit and so wait for a verdict.

@@ -70,6 +70,7 @@
 //	JoinByExternalCommit    ok         in-doubt   ok         sending    in-doubt
 //	EncryptMessage          not-found  in-doubt   ok         sending    in-doubt
 //	DecryptMessage          not-found  kept       ok         ok         ok
+//	DecryptMessages         ok         ok         ok         ok         ok
 //	AddMembers              not-found  in-doubt   ok         sending    in-doubt
 //	RemoveMembers           not-found  in-doubt   ok         sending    in-doubt
 //	UpdateKeyMaterial       not-found  in-doubt   ok         sending    in-doubt

@@ -311,7 +311,7 @@ func TestCancelled(t *testing.T) {
 		tx := alice.begin()
 		ask[messages.DataSet](t, w.sys, alice.in("", tx), messages.SetData{Data: []byte("x")})
 		wantError(t, askCtx(cancelled, alice.in("", tx), messages.Finish{}), context.Canceled)
-		alice.abort(tx)
+		wantError(t, askCtx(context.Background(), alice.in("", tx), messages.Abort{}), messages.ErrInvalidTransaction)
 		// A transaction that has read the blob keeps a blind write from being decided.
 		reader, blind := alice.begin(), alice.begin()
 		ask[messages.DataRead](t, w.sys, alice.in("", reader), messages.ReadData{})

@@ -303,12 +303,18 @@ func (c *conversation) endSettled(s *sending, accepted bool) {
 
 // tellSettled stages the event of a commit that was in doubt and is not any longer.
 func (c *conversation) tellSettled(st *stage, f *inflight, accepted bool) {
-	if c.sending != nil && c.sending.f.hash == f.hash {
-		return // its operation answers
+	for _, s := range []*sending{c.sending, st.answering} {
+		if s != nil && s.f.hash == f.hash {
+			return // its operation answers
+		}
 	}
-	st.events = append(st.events, event{to: c.client, settled: &messages.CommitSettled{
+	st.events = append(st.events, c.settledEvent(f, accepted))
+}
+
+func (c *conversation) settledEvent(f *inflight, accepted bool) event {
+	return event{to: c.client, settled: &messages.CommitSettled{
 		Instance: c.client.instance, Conversation: c.id, Epoch: f.epoch, Hash: f.hash, Accepted: accepted,
-	}})
+	}}
 }
 
 // ownCredential returns the credential of the own leaf, zero without a group.

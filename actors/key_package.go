@@ -188,6 +188,9 @@ func (a *clientActor) generateKeyPackages(tx *transaction, r messages.GenerateKe
 	if r.Count < 1 || r.Count > maxGenerate {
 		return nil, fmt.Errorf("%w: %d key packages", messages.ErrInvalidArgument, r.Count)
 	}
+	if r.Lifetime < 0 {
+		return nil, fmt.Errorf("%w: lifetime of %v", messages.ErrInvalidArgument, r.Lifetime)
+	}
 	credential, err := a.credential(tx, r.CipherSuite, r.Credential)
 	if err != nil {
 		return nil, err

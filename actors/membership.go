@@ -31,7 +31,7 @@ func (c *conversation) adopt(st *stage, r adopt) (messages.Reply, error) {
 		}
 		c.dropJoins(st)
 	}
-	st.state = &state{incarnation: incarnation, signer: r.signer}
+	st.state = &state{incarnation: incarnation, adopted: r.signer}
 	c.stagePointer(st)
 	c.advance(st, r.transition)
 	c.stageUse(&st.changes, c.ownCredential(st))

@@ -17,6 +17,9 @@ import (
 // on the caller's goroutine, where also the pure group steps are computed that need
 // no actor's state, so that joining a large group holds up nobody.
 func (s *System) perform(ctx context.Context, at place, id messages.ConversationID, r messages.Request) (messages.Reply, error) {
+	if p := profileOf(r); p > messages.ProfileRFC9420 {
+		return nil, fmt.Errorf("%w: profile %d", messages.ErrInvalidArgument, p)
+	}
 	switch r := r.(type) {
 	case messages.Finish, messages.Abort:
 		if at.tx == nil {
@@ -319,6 +322,21 @@ func (s *System) input(signer *mlsgroup.Signer) mlsgroup.Input {
 	return mlsgroup.Input{
 		Rand: s.options.Rand, Now: s.options.Now(), Auth: s.options.Auth, Signer: signer, Do: s.options.Do,
 	}
+}
+
+// profileOf returns the profile that a request names.
+func profileOf(r messages.Request) messages.Profile {
+	switch r := r.(type) {
+	case messages.CreateConversation:
+		return r.Profile
+	case messages.ProcessWelcome:
+		return r.Profile
+	case messages.JoinByExternalCommit:
+		return r.Profile
+	case messages.GenerateKeyPackages:
+		return r.Profile
+	}
+	return messages.ProfileDefault
 }
 
 // profile resolves the profile of a conversation.

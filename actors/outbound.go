@@ -220,7 +220,7 @@ func outboundError(err error) error {
 		return fmt.Errorf("%w: %w", messages.ErrPendingProposalNotFound, err)
 	}
 	var check *mlsgroup.CheckError
-	if errors.As(err, &check) {
+	if errors.As(err, &check) || errors.Is(err, mlsgroup.ErrDuplicate) { // the same proposal waits already
 		return fmt.Errorf("%w: %w", messages.ErrInvalidArgument, err)
 	}
 	return err

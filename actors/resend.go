@@ -21,6 +21,7 @@ type resend struct {
 	wanted  *inflight // what the waiters wait for
 	pause   time.Duration
 	timer   *time.Timer // nil: a call is under way
+	call    int         // counts them; a transport that overstays its time is not waited for
 	cancel  context.CancelFunc
 	waiters []*task // steps that were asked for while it is in doubt
 }
@@ -31,6 +32,8 @@ type resendDue struct{ resend *resend }
 // resendResult is what came of one resend.
 type resendResult struct {
 	resend  *resend
+	f       *inflight // that was sent again
+	call    int
 	verdict messages.Verdict // zero: nothing new
 }
 
@@ -136,12 +139,16 @@ func (c *conversation) resendNow(l resendDue) {
 	r.timer = nil
 	var ctx context.Context
 	ctx, r.cancel = context.WithTimeout(c.sys.background, c.sys.options.SendTimeout)
-	cancel := r.cancel
+	r.call++
+	f, cancel, call := r.f, r.cancel, r.call
+	expired := context.AfterFunc(ctx, func() { c.entry.actor.send(resendResult{resend: r, f: f, call: call}) })
 	c.sys.goroutines.Add(1)
 	go func() {
 		defer c.sys.goroutines.Done()
 		defer cancel()
-		c.entry.actor.send(resendResult{r, c.ask(ctx, transport, r.f)})
+		verdict := c.ask(ctx, transport, f)
+		expired()
+		c.entry.actor.send(resendResult{r, f, call, verdict})
 	}()
 }
 
@@ -171,13 +178,13 @@ func (c *conversation) ask(ctx context.Context, transport messages.Transport, f 
 // resent takes what came of a resend.
 func (c *conversation) resent(l resendResult) {
 	r := l.resend
-	if l.verdict.Kind != 0 && c.resend != r {
-		c.settleLater(r.f.hash, l.verdict)
+	if c.resend != r || l.call != r.call {
+		if l.verdict.Kind != 0 { // late, but it says something
+			c.settleLater(l.f.hash, l.verdict)
+		}
 		return
 	}
-	if r != c.resend {
-		return
-	}
+	r.call++
 	if len(r.waiters) > 0 && l.verdict.Kind == 0 && r.f.hash != r.wanted.hash {
 		r.f = r.wanted // that was another one's turn
 		c.resendNow(resendDue{r})
@@ -202,11 +209,11 @@ func (c *conversation) resent(l resendResult) {
 		if st.state == nil || st.clean() {
 			st.state = c.state
 		}
-		if err := c.settleVerdict(st, r.f.hash, l.verdict); err != nil {
+		if err := c.settleVerdict(st, l.f.hash, l.verdict); err != nil {
 			c.sys.log.Error("settling a commit", logID(c.id), logError(err))
 		}
 	} else {
-		c.settleLater(r.f.hash, l.verdict)
+		c.settleLater(l.f.hash, l.verdict)
 	}
 	for _, t := range waiters {
 		c.entry.actor.send(t) // behind the settling, if that is a step of its own
@@ -241,7 +248,13 @@ func (c *conversation) settleVerdict(st *stage, hash [32]byte, v messages.Verdic
 		return nil // settled meanwhile
 	}
 	if v.Kind == messages.VerdictRefused {
+		if f.status == statusRefused {
+			return nil
+		}
 		err := c.refuse(st, f)
+		if err == nil {
+			c.sys.events.send(c.settledEvent(f, false)) // durable, whatever becomes of the stage
+		}
 		c.stopResend()
 		return err
 	}

@@ -14,7 +14,8 @@ import (
 type state struct {
 	group       *mlsgroup.Group // nil: there is none
 	incarnation uint64
-	signer      *mlsgroup.Signer // nil: not loaded
+	signer      *mlsgroup.Signer // ready to sign; nil: not loaded
+	adopted     *mlsgroup.Signer // what a creation or join brought, in its stored form, until something is signed
 	early       []earlyMessage   // kept for later, in the order in which it is tried
 	inflight    []*inflight      // own commits that have left and are not settled
 	// spent, by epoch: own generations that are or may be used beyond what the group
@@ -73,7 +74,10 @@ type stage struct {
 	// handed are the own generations whose messages the application has.
 	handed map[uint64]generations
 	final  []messages.FinalConversation
-	err    error // what was staged is lost; the transaction cannot finish
+	// answering is the send whose verdict is being carried out: its operation tells of
+	// it, and no event.
+	answering *sending
+	err       error // what was staged is lost; the transaction cannot finish
 }
 
 // clean tells whether nothing is staged.

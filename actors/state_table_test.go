@@ -59,6 +59,8 @@ func (c *cell) request(name string) (messages.Address, messages.Request) {
 		return bob, messages.EncryptMessage{Plaintext: []byte("x")}
 	case "DecryptMessage":
 		return bob, messages.DecryptMessage{Message: c.message}
+	case "DecryptMessages":
+		return bob, messages.DecryptMessages{Messages: [][]byte{c.message}}
 	case "AddMembers":
 		return bob, messages.AddMembers{KeyPackages: [][]byte{c.dave.keyPackage()}}
 	case "RemoveMembers":

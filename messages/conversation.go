@@ -73,6 +73,21 @@ type DecryptMessage struct {
 	Message []byte
 }
 
+// DecryptMessages processes messages of the conversation in their order, each as
+// [DecryptMessage] would, and makes all that they did durable at once. It answers
+// [MessagesDecrypted].
+type DecryptMessages struct{ Messages [][]byte }
+
+// MessagesDecrypted answers [DecryptMessages], with an entry for each message.
+type MessagesDecrypted struct{ Messages []DecryptResult }
+
+// DecryptResult is what became of one message: a reply, or an error that belongs to
+// it alone.
+type DecryptResult struct {
+	Message MessageDecrypted
+	Err     error
+}
+
 // Outcome is what became of a message that was not refused.
 type Outcome uint8
 

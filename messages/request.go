@@ -98,6 +98,9 @@ func (r EncryptMessage) Size() int { return overhead + len(r.Plaintext) + len(r.
 func (r DecryptMessage) Size() int { return overhead + len(r.Message) }
 
 // Size implements [Request].
+func (r DecryptMessages) Size() int { return overhead + total(r.Messages) }
+
+// Size implements [Request].
 func (r AddMembers) Size() int { return overhead + total(r.KeyPackages) }
 
 // Size implements [Request].
@@ -169,6 +172,7 @@ func (ProcessWelcome) request()         {}
 func (JoinByExternalCommit) request()   {}
 func (EncryptMessage) request()         {}
 func (DecryptMessage) request()         {}
+func (DecryptMessages) request()        {}
 func (AddMembers) request()             {}
 func (RemoveMembers) request()          {}
 func (UpdateKeyMaterial) request()      {}
@@ -209,6 +213,7 @@ func (ConversationCreated) reply()    {}
 func (ConversationJoined) reply()     {}
 func (MessageEncrypted) reply()       {}
 func (MessageDecrypted) reply()       {}
+func (MessagesDecrypted) reply()      {}
 func (CommitMerged) reply()           {}
 func (ProposalCreated) reply()        {}
 func (PendingProposalCleared) reply() {}

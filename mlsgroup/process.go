@@ -91,6 +91,10 @@ func (sm *SealedMessage) Epoch() uint64 { return sm.m.Epoch }
 // Sender returns the leaf that the message claims to be from.
 func (sm *SealedMessage) Sender() LeafIndex { return sm.sender.leaf }
 
+// Generation returns the generation of the sender's ratchet that the message
+// claims to be sealed under.
+func (sm *SealedMessage) Generation() uint32 { return sm.sender.generation }
+
 // OpenSenderData finds the sender of an encoded PrivateMessage with application
 // data. Errors are those of Process.
 func (g *Group) OpenSenderData(message []byte) (*SealedMessage, error) {

@@ -1,7 +1,6 @@
 package tests
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +9,7 @@ import (
 	"net/rpc"
 	"os"
 	"os/exec"
-	"strconv"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -19,329 +18,235 @@ import (
 	"github.com/conclave-mls/conclave/tests/enginetest"
 )
 
-// TestKilledProcess runs an engine in a child process, with two members who talk and update, and kills it again and again with the operating system's own
-// means. The delivery service lives here and sees what a real one would. In the end the members agree, and no key was used twice: a message that is
-// processed for the first time is never a duplicate.
-func TestKilledProcess(t *testing.T) {
-	rounds := 12
-	if testing.Short() {
-		rounds = 4
-	}
-	dir := t.TempDir()
-	post := &postOffice{ds: enginetest.NewDeliveryService(), attempts: make(map[conclave.ClientID]int)}
-	for round := range rounds {
-		runKilledChild(t, dir, post, round, 40+rand.IntN(200))
-		if len(post.failures) > 0 {
-			t.Fatalf("round %d: %q", round, post.failures)
-		}
-	}
-
-	ctx := t.Context()
-	e, err := conclave.Open(ctx, dir, conclave.Options{Key: childKey, RetryPause: time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = e.Close() }()
-	settled := make(chan struct{}, 1024)
-	devices := make(map[conclave.ClientID]*enginetest.Device)
-	for _, id := range childClients {
-		if devices[id], err = enginetest.Open(ctx, e, post.ds, id, conclave.ClientOptions{
-			Observer: conclave.Observer{CommitSettled: func(conclave.CommitSettled) { settled <- struct{}{} }},
-		}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, id := range childClients {
-		for {
-			if _, err := devices[id].Receive(ctx); err != nil {
-				t.Fatal(err)
-			}
-			state, err := devices[id].Conversation("room").State(ctx)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(state.InDoubt) == 0 || state.InDoubt[0].Refused {
-				break
-			}
-			<-settled
-		}
-	}
-	for _, id := range childClients {
-		if _, err := devices[id].Receive(ctx); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := enginetest.Agree(ctx, post.ds, "room", devices); err != nil {
-		t.Error(err)
-	}
-	if totals := post.ds.Totals(); totals.Epochs == 0 || totals.Messages == 0 {
-		t.Errorf("the children did nothing: %+v", totals)
-	}
-}
+// killDir names the directory that this test binary, run as a child, should keep its engine in.
+const killDir = "CONCLAVE_TEST_ENGINE"
 
 var (
-	childKey     = bytes.Repeat([]byte{9}, conclave.KeySize)
-	childClients = []conclave.ClientID{"alice", "bob"}
+	killClients       = []conclave.ClientID{"alice", "bob", "carol", "dave"}
+	killConversations = []conclave.ConversationID{"one", "two", "three"}
 )
 
-const childDirectory = "CONCLAVE_TEST_CHILD_DIRECTORY"
-
-// TestMain is the child process where the environment says so.
-func TestMain(m *testing.M) {
-	if dir := os.Getenv(childDirectory); dir != "" {
-		if err := killedChild(context.Background(), dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+// TestKill kills a process in the middle of its work with SIGKILL, again and again, on a real disk. The delivery service and the witness live on outside.
+// Each time the engine opens, everybody agrees, and no generation was used twice.
+func TestKill(t *testing.T) {
+	length := 10 * time.Second
+	if testing.Short() {
+		length = 2 * time.Second
+	}
+	dir := t.TempDir()
+	p := newParty(t, killConversations...)
+	p.begin(dir)
+	rng := rand.New(rand.NewPCG(1, 2))
+	kills := 0
+	for end := time.Now().Add(length); time.Now().Before(end) || kills < 3; kills++ {
+		handed := p.runChild(dir, 30+rng.IntN(300))
+		p.reopen(dir, handed)
+		if t.Failed() {
+			t.Fatalf("after %d kills", kills+1)
 		}
-		return
 	}
-	os.Exit(m.Run())
+	generations, unread := p.witness.Observed()
+	totals := p.ds.Totals()
+	t.Logf("%d kills, %d commits, %d messages, %d generations seen, %d not", kills, totals.Epochs, totals.Messages, generations, unread)
+	if generations < 10*kills {
+		t.Errorf("only %d messages in %d runs", generations, kills)
+	}
 }
 
-// pipes is a connection made of the two ends of a process.
-type pipes struct {
-	io.Reader
-	io.WriteCloser
+// begin makes the conversations.
+func (p *party) begin(dir string) {
+	p.t.Helper()
+	ctx := p.t.Context()
+	e, err := conclave.Open(ctx, dir, conclave.Options{Key: partyKey})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, id := range killClients {
+		p.open(e, id)
+	}
+	for i, c := range p.conversations {
+		founder := p.devices[killClients[i]]
+		if err := founder.CreateConversation(ctx, c, conclave.ConversationOptions{}); err != nil {
+			p.t.Fatal(err)
+		}
+		others := slices.DeleteFunc(slices.Clone(killClients), func(id conclave.ClientID) bool { return id == founder.ID() })
+		if err := founder.Add(ctx, c, append(others, p.witness.ID())...); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	p.settle()
+	if err := e.Close(); err != nil {
+		p.t.Fatal(err)
+	}
 }
 
-// runKilledChild starts a child and kills it after so many calls of the delivery service.
-func runKilledChild(t *testing.T, dir string, post *postOffice, round, calls int) {
+// reopen opens what the killed process left, and checks it.
+func (p *party) reopen(dir string, handed [][]byte) {
+	p.t.Helper()
+	e, err := conclave.Open(p.t.Context(), dir, conclave.Options{Key: partyKey, RetryPause: time.Millisecond})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, id := range killClients {
+		p.open(e, id)
+	}
+	p.settle()
+	p.agree()
+	for _, m := range handed {
+		if err := p.witness.Observe(m); err != nil {
+			p.t.Error(err)
+		}
+	}
+	if err := e.Close(); err != nil {
+		p.t.Error(err)
+	}
+}
+
+// runChild runs a child until it has called the delivery service so many times, and kills it. It returns the messages the child was given by its engine.
+func (p *party) runChild(dir string, calls int) [][]byte {
+	t := p.t
 	t.Helper()
-	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), childDirectory+"="+dir, "CONCLAVE_TEST_CHILD_SEED="+strconv.Itoa(round))
-	var complaint bytes.Buffer
-	child.Stderr = &complaint
-	in, err := child.StdinPipe()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestKillChild$")
+	cmd.Env = append(os.Environ(), killDir+"="+dir)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := child.StdoutPipe()
+	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	enough := post.after(calls)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	l := &line{ds: p.ds, left: calls, kill: make(chan struct{})}
 	server := rpc.NewServer()
-	if err := server.RegisterName("Post", post); err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
+	if err := server.RegisterName("Line", l); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan struct{})
-	go func() { // ends when the child's end of the pipe closes
-		server.ServeConn(pipes{out, in})
-		close(ended)
-	}()
+	go func() { defer close(ended); server.ServeConn(pipe{out, in}) }()
 	select {
-	case <-enough:
+	case <-l.kill:
 	case <-ended:
+		t.Error("the child ended on its own")
+	case <-time.After(time.Minute):
+		t.Error("the child does nothing")
 	}
-	_ = child.Process.Kill()
+	_ = cmd.Process.Kill()
 	<-ended
-	_ = child.Wait()
-	if complaint.Len() > 0 {
-		t.Fatalf("the child complains: %s", complaint.String())
+	_ = cmd.Wait() // it was killed
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.handed
+}
+
+// pipe is a child's standard output and input.
+type pipe struct {
+	io.ReadCloser
+	w io.WriteCloser
+}
+
+func (p pipe) Write(b []byte) (int, error) { return p.w.Write(b) }
+
+func (p pipe) Close() error { return errors.Join(p.ReadCloser.Close(), p.w.Close()) }
+
+// line is the delivery service as a child in another process reaches it. Its methods are net/rpc's.
+type line struct {
+	ds   *enginetest.DeliveryService
+	kill chan struct{}
+
+	mu     sync.Mutex
+	left   int
+	handed [][]byte
+}
+
+func (l *line) called() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.left--; l.left == 0 {
+		close(l.kill)
 	}
 }
 
-// postOffice is the delivery service as the children see it, through a pipe.
-type postOffice struct {
-	mu       sync.Mutex
-	ds       *enginetest.DeliveryService
-	attempts map[conclave.ClientID]int // how often the oldest delivery was handed out
-	failures []string
-	left     int
-	enough   chan struct{}
-}
-
-func (p *postOffice) after(calls int) <-chan struct{} {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.left, p.enough = calls, make(chan struct{})
-	return p.enough
-}
-
-func (p *postOffice) count() {
-	if p.left--; p.left == 0 {
-		close(p.enough)
-	}
-}
-
-// Parcel is an argument or result of the calls below; each uses the fields it needs.
+// Parcel is what goes over the line.
 type Parcel struct {
-	Client   conclave.ClientID
-	Bundle   conclave.CommitBundle
-	Verdict  conclave.Verdict
-	Delivery enginetest.Delivery
-	Waiting  bool
-	Messages [][]byte
-	Code     string
+	Client       conclave.ClientID
+	Conversation conclave.ConversationID
+	Bundle       conclave.CommitBundle
+	Message      []byte
+	Deliveries   []enginetest.Delivery
+	Verdict      conclave.Verdict
+	OK           bool
 }
 
-// Commit takes a commit bundle.
-func (p *postOffice) Commit(in Parcel, out *Parcel) (err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	out.Verdict, err = p.ds.Transport(in.Client).SendCommitBundle(context.Background(), in.Bundle)
-	p.count()
+// Commit takes a commit.
+func (l *line) Commit(in Parcel, out *Parcel) (err error) {
+	defer l.called()
+	out.Verdict, err = l.ds.Transport(in.Client).SendCommitBundle(context.Background(), in.Bundle)
 	return err
 }
 
 // Send takes an application message.
-func (p *postOffice) Send(in Parcel, _ *Parcel) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.ds.Send(in.Client, "room", in.Messages[0])
-	p.count()
+func (l *line) Send(in Parcel, _ *Parcel) error {
+	defer l.called()
+	l.ds.Send(in.Client, in.Conversation, in.Message)
+	return l.HandOut(in, nil)
+}
+
+// HandOut notes a message that a transaction has made and that may never be sent.
+func (l *line) HandOut(in Parcel, _ *Parcel) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.handed = append(l.handed, in.Message)
 	return nil
 }
 
-// Publish takes key packages, Claim hands one out.
-func (p *postOffice) Publish(in Parcel, _ *Parcel) error {
-	for _, k := range in.Messages {
-		p.ds.Publish(in.Client, conclave.KeyPackageEntry{KeyPackage: k})
+// Waiting returns what waits for a client.
+func (l *line) Waiting(in Parcel, out *Parcel) error {
+	defer l.called()
+	out.Deliveries = l.ds.Waiting(in.Client, 8)
+	return nil
+}
+
+// Done forgets the oldest delivery of a client.
+func (l *line) Done(in Parcel, _ *Parcel) error {
+	l.ds.Done(in.Client, 1)
+	return nil
+}
+
+// Claim claims a key package.
+func (l *line) Claim(in Parcel, out *Parcel) error {
+	claimed, err := l.ds.Claim(in.Client)
+	if err == nil {
+		out.Message, out.OK = claimed[0], true
 	}
 	return nil
 }
 
-// Claim hands out a key package of a client.
-func (p *postOffice) Claim(in Parcel, out *Parcel) (err error) {
-	out.Messages, err = p.ds.Claim(in.Client)
-	return err
-}
-
-// Next hands out the oldest delivery for a client.
-func (p *postOffice) Next(in Parcel, out *Parcel) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if waiting := p.ds.Waiting(in.Client, 1); len(waiting) > 0 {
-		out.Waiting, out.Delivery = true, waiting[0]
-		p.attempts[in.Client]++
-	}
-	p.count()
+// Publish publishes a key package.
+func (l *line) Publish(in Parcel, _ *Parcel) error {
+	l.ds.Publish(in.Client, conclave.KeyPackageEntry{KeyPackage: in.Message})
 	return nil
 }
 
-// Done is told what became of it.
-func (p *postOffice) Done(in Parcel, _ *Parcel) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	first := p.attempts[in.Client] == 1
-	p.attempts[in.Client] = 0
-	p.ds.Done(in.Client, 1)
-	switch conclave.Code(in.Code) {
-	case "", conclave.CodeMessageEpochTooOld: // the other side has not received for some epochs
-	case conclave.CodeDuplicateMessage, conclave.CodeStaleCommit, conclave.CodeConversationAlreadyExists, conclave.CodeOrphanWelcome:
-		if first {
-			p.failures = append(p.failures, fmt.Sprintf("%s has never seen it: %s", in.Client, in.Code))
-		}
-	default:
-		p.failures = append(p.failures, fmt.Sprintf("%s: %s", in.Client, in.Code))
-	}
-	p.count()
+// State returns the GroupInfo of a conversation and whether a client is a member.
+func (l *line) State(in Parcel, out *Parcel) error {
+	defer l.called()
+	out.Message = l.ds.GroupInfo(in.Conversation)
+	out.OK = slices.Contains(l.ds.Members(in.Conversation), in.Client)
 	return nil
 }
 
-// childTransport carries commits through the pipe.
-type childTransport struct {
-	post *rpc.Client
-	id   conclave.ClientID
-}
-
-// SendCommitBundle implements conclave.Transport.
-func (t childTransport) SendCommitBundle(_ context.Context, b conclave.CommitBundle) (conclave.Verdict, error) {
-	var out Parcel
-	err := t.post.Call("Post.Commit", Parcel{Client: t.id, Bundle: b}, &out)
-	return out.Verdict, err
-}
-
-// killedChild is the child process: it works until it is killed.
-func killedChild(ctx context.Context, dir string) error {
-	seed, err := strconv.ParseUint(os.Getenv("CONCLAVE_TEST_CHILD_SEED"), 10, 64)
-	if err != nil {
-		return err
+// TestKillChild is not a test of its own but what the children do: work until killed.
+func TestKillChild(t *testing.T) {
+	dir := os.Getenv(killDir)
+	if dir == "" {
+		return
 	}
-	random := rand.New(rand.NewPCG(seed, 0))
-	post := rpc.NewClient(pipes{os.Stdin, os.Stdout})
-	e, err := conclave.Open(ctx, dir, conclave.Options{Key: childKey, RetryPause: time.Millisecond})
-	if err != nil {
-		return err
+	if err := childWork(dir); err != nil {
+		fmt.Fprintln(os.Stderr, "child:", err)
+		os.Exit(3)
 	}
-	var clients []*conclave.Client
-	for _, id := range childClients {
-		c, err := e.Client(ctx, id, conclave.ClientOptions{Transport: childTransport{post, id}})
-		if err != nil {
-			return err
-		}
-		clients = append(clients, c)
-		made, err := c.GenerateKeyPackages(ctx, conclave.KeyPackageOptions{Count: 1})
-		if err != nil {
-			return err
-		}
-		if err := post.Call("Post.Publish", Parcel{Client: id, Messages: [][]byte{made[0].KeyPackage}}, new(Parcel)); err != nil {
-			return err
-		}
-	}
-	if err := childFound(ctx, clients[0], post); err != nil {
-		return err
-	}
-	for {
-		c := clients[random.IntN(len(clients))]
-		var err error
-		switch dice := random.IntN(100); {
-		case dice < 45:
-			var sealed []byte
-			if sealed, err = c.EncryptMessage(ctx, "room", fmt.Append(nil, random.Uint64())); err == nil {
-				err = post.Call("Post.Send", Parcel{Client: c.ID(), Messages: [][]byte{sealed}}, new(Parcel))
-			}
-		case dice < 60:
-			_, err = c.UpdateKeyMaterial(ctx, "room")
-		default:
-			err = childReceive(ctx, c, post)
-		}
-		if err != nil && !errors.Is(err, conclave.CodeMessageRejected) && !errors.Is(err, conclave.CodeCommitInDoubt) && !errors.Is(err, conclave.CodeConversationNotFound) {
-			return err
-		}
-	}
-}
-
-// childFound creates the conversation where an earlier life has not.
-func childFound(ctx context.Context, alice *conclave.Client, post *rpc.Client) error {
-	exists, err := alice.ConversationExists(ctx, "room")
-	if err != nil {
-		return err
-	}
-	if !exists {
-		if err := alice.CreateConversation(ctx, "room", conclave.ConversationOptions{}); err != nil {
-			return err
-		}
-	}
-	state, err := alice.Conversation("room").State(ctx)
-	if err != nil || state.Epoch > 0 || len(state.InDoubt) > 0 {
-		return err
-	}
-	var out Parcel
-	if err := post.Call("Post.Claim", Parcel{Client: "bob"}, &out); err != nil {
-		return err
-	}
-	_, err = alice.AddMembers(ctx, "room", out.Messages[0])
-	return err
-}
-
-func childReceive(ctx context.Context, c *conclave.Client, post *rpc.Client) error {
-	var next Parcel
-	if err := post.Call("Post.Next", Parcel{Client: c.ID()}, &next); err != nil || !next.Waiting {
-		return err
-	}
-	var err error
-	if next.Delivery.Welcome {
-		_, err = c.ProcessWelcome(ctx, next.Delivery.Message, conclave.JoinOptions{})
-	} else {
-		_, err = c.DecryptMessage(ctx, "room", next.Delivery.Message)
-	}
-	code := ""
-	if e, ok := errors.AsType[*conclave.Error](err); ok {
-		code = string(e.Code)
-	}
-	return post.Call("Post.Done", Parcel{Client: c.ID(), Code: code}, new(Parcel))
 }

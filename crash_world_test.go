@@ -1,0 +1,315 @@
+package conclave_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/conclave-mls/conclave"
+	"github.com/conclave-mls/conclave/tests/enginetest"
+)
+
+// crashWorld is an engine on a disk whose power can be cut, with all its clients, the delivery service they send through, and a witness outside. Its
+// steps run one after the other, in full view: what has been answered is known at every cut.
+type crashWorld struct {
+	t       *testing.T
+	fs      vfs.FS
+	engine  *conclave.Engine
+	ds      *enginetest.DeliveryService
+	devices map[conclave.ClientID]*enginetest.Device
+	witness *enginetest.Witness
+	settled chan struct{} // holds a value if a commit has been settled since it was looked at
+	cutter  *cutter       // nil: nobody cuts
+
+	mu       sync.Mutex
+	step     string
+	flying   *flight
+	answered map[delivery]bool // processed by a call that has returned
+	handed   [][]byte          // application messages that calls have returned
+	ledger   ledger
+}
+
+// delivery is a message as one client gets it.
+type delivery struct {
+	client conclave.ClientID
+	hash   [32]byte
+}
+
+// flight is a commit that has left while the call that sent it has not returned.
+type flight struct {
+	from         conclave.ClientID
+	conversation conclave.ConversationID
+	join         bool
+	leaving      bool // it has not arrived yet
+}
+
+// ledger is what the application knows about its transactions.
+type ledger struct {
+	client conclave.ClientID
+	done   string   // the data that the last transaction whose end was answered has set
+	trying string   // the data that the transaction under way sets; it counts as done, or not at all
+	reads  [][]byte // messages that transaction decrypts
+	// sent is a message that the transaction decrypts before it commits, in the conversation of that commit.
+	sent []byte
+}
+
+const crashDir = "state/engine"
+
+func crashOptions() conclave.Options {
+	return conclave.Options{Key: testKey, RetryPause: time.Millisecond, SendTimeout: 10 * time.Second, IdleAfter: -1}
+}
+
+func newCrashWorld(t *testing.T, fs vfs.FS, ds *enginetest.DeliveryService, witness *enginetest.Witness) *crashWorld {
+	return &crashWorld{
+		t: t, fs: fs, ds: ds, witness: witness, settled: make(chan struct{}, 1),
+		devices: make(map[conclave.ClientID]*enginetest.Device), answered: make(map[delivery]bool),
+	}
+}
+
+// open opens the engine.
+func (w *crashWorld) open() {
+	w.t.Helper()
+	var err error
+	if w.engine, err = conclave.OpenOn(w.t.Context(), w.fs, crashDir, crashOptions()); err != nil {
+		w.t.Fatalf("open: %v", err)
+	}
+}
+
+func (w *crashWorld) close() {
+	w.t.Helper()
+	if err := w.engine.Close(); err != nil {
+		w.t.Errorf("close: %v", err)
+	}
+}
+
+func (w *crashWorld) observer() conclave.Observer {
+	return conclave.Observer{CommitSettled: func(conclave.CommitSettled) {
+		select {
+		case w.settled <- struct{}{}:
+		default:
+		}
+	}}
+}
+
+// device opens a client with a working way to the delivery service, which remembers what is flying.
+func (w *crashWorld) device(id conclave.ClientID) *enginetest.Device {
+	w.t.Helper()
+	d, err := enginetest.Open(w.t.Context(), w.engine, w.ds, id, conclave.ClientOptions{Observer: w.observer()})
+	if err != nil {
+		w.t.Fatalf("open %s: %v", id, err)
+	}
+	d.Transport.Before = func(_ context.Context, b conclave.CommitBundle) enginetest.Fault {
+		w.fly(flight{from: id, conversation: b.Conversation, join: w.step == "join", leaving: true})
+		if w.cutter != nil {
+			w.cutter.cut(errorfs.Op{Path: "the line"})
+		}
+		w.fly(flight{from: id, conversation: b.Conversation, join: w.step == "join"})
+		return enginetest.FaultNone
+	}
+	w.devices[id] = d
+	return d
+}
+
+// silent opens a client whose sends all get lost.
+func (w *crashWorld) silent(id conclave.ClientID) *conclave.Client {
+	w.t.Helper()
+	c, err := w.engine.Client(w.t.Context(), id, conclave.ClientOptions{Transport: silence{}, Observer: w.observer()})
+	if err != nil {
+		w.t.Fatalf("open %s: %v", id, err)
+	}
+	return c
+}
+
+// silence is a transport without a line, and without CommitStatus.
+type silence struct{}
+
+func (silence) SendCommitBundle(context.Context, conclave.CommitBundle) (conclave.Verdict, error) {
+	return conclave.Verdict{}, errors.New("the line is dead")
+}
+
+func (w *crashWorld) fly(f flight) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.flying = &f
+}
+
+// landed tells that the call that sent what was flying has returned.
+func (w *crashWorld) landed() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.flying = nil
+}
+
+// say encrypts an application message and sends it.
+func (w *crashWorld) say(from conclave.ClientID, id conclave.ConversationID, text string) []byte {
+	w.t.Helper()
+	sealed, err := w.devices[from].EncryptMessage(w.t.Context(), id, []byte(text))
+	if err != nil {
+		w.t.Fatalf("%s: %s says %q in %s: %v", w.step, from, text, id, err)
+	}
+	w.handOut(sealed)
+	w.ds.Send(from, id, sealed)
+	return sealed
+}
+
+// handOut remembers a message that a call has returned.
+func (w *crashWorld) handOut(sealed []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.handed = append(w.handed, sealed)
+}
+
+// event is what became of a message at one client.
+type event struct {
+	client conclave.ClientID
+	enginetest.Event
+}
+
+// receive lets a client process what waits for it, one after the other.
+func (w *crashWorld) receive(id conclave.ClientID) []event {
+	w.t.Helper()
+	var events []event
+	for {
+		waiting := w.ds.Waiting(id, 1)
+		if len(waiting) == 0 {
+			return events
+		}
+		in := waiting[0]
+		e := event{client: id, Event: enginetest.Event{Delivery: in}}
+		d := w.devices[id]
+		if in.Welcome {
+			e.Joined, e.Err = d.ProcessWelcome(w.t.Context(), in.Message, conclave.JoinOptions{})
+		} else {
+			e.Message, e.Err = d.DecryptMessage(w.t.Context(), in.Conversation, in.Message)
+		}
+		w.mu.Lock()
+		w.answered[delivery{id, sha256.Sum256(in.Message)}] = true
+		w.mu.Unlock()
+		w.ds.Done(id, 1)
+		events = append(events, e)
+	}
+}
+
+// settle lets everybody process what waits until nothing does.
+func (w *crashWorld) settle() []event {
+	w.t.Helper()
+	var all []event
+	for {
+		quiet := true
+		for _, id := range sortedKeys(w.devices) {
+			if got := w.receive(id); len(got) > 0 {
+				all, quiet = append(all, got...), false
+			}
+		}
+		if quiet {
+			break
+		}
+	}
+	if err := w.witness.Receive(w.ds); err != nil {
+		w.t.Errorf("%s: %v", w.step, err)
+	}
+	return all
+}
+
+// agree checks that all members of every conversation are in the delivery service's epoch with one state, the witness's.
+func (w *crashWorld) agree(conversations ...conclave.ConversationID) {
+	w.t.Helper()
+	for _, id := range conversations {
+		epoch, begun := w.ds.Epoch(id)
+		if !begun {
+			continue
+		}
+		witnessed, authenticator := w.witness.Authenticator(id)
+		for _, member := range w.ds.Members(id) {
+			if member == w.witness.ID() {
+				if witnessed != epoch {
+					w.t.Errorf("%s: the witness is in epoch %d of %s, the delivery service in %d", w.step, witnessed, id, epoch)
+				}
+				continue
+			}
+			state, err := w.devices[member].Conversation(id).State(w.t.Context())
+			switch {
+			case err != nil:
+				w.t.Errorf("%s: %s: state of %s: %v", w.step, member, id, err)
+			case !state.Exists || state.Epoch != epoch:
+				w.t.Errorf("%s: %s is in epoch %d of %s (exists: %t), the delivery service in %d", w.step, member, state.Epoch, id, state.Exists, epoch)
+			case authenticator != nil && !authenticator.Equal(state.EpochAuthenticator):
+				w.t.Errorf("%s: %s has another state of epoch %d of %s than the witness", w.step, member, epoch, id)
+			}
+		}
+	}
+}
+
+// cut is the world at the moment of a power cut.
+type cut struct {
+	fs       *vfs.MemFS
+	ds       *enginetest.DeliveryService
+	witness  *enginetest.Witness
+	op       errorfs.Op
+	step     string
+	flying   *flight
+	answered map[delivery]bool
+	handed   [][]byte
+	ledger   ledger
+}
+
+// cutter cuts the power before every change of a disk: the world goes on, and the cut stays as it was.
+type cutter struct {
+	mem     *vfs.MemFS
+	percent int // of what was not synced that survives
+	rng     *rand.Rand
+
+	mu    sync.Mutex
+	world *crashWorld // nil: do not cut
+	cuts  []*cut
+}
+
+// String names the injector.
+func (*cutter) String() string { return "cutter" }
+
+// MaybeError implements errorfs.Injector.
+func (c *cutter) MaybeError(op errorfs.Op) error {
+	if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+		c.cut(op)
+	}
+	return nil
+}
+
+// cut cuts the power before an operation.
+func (c *cutter) cut(before errorfs.Op) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.world != nil {
+		c.cuts = append(c.cuts, c.take(before))
+	}
+}
+
+func (c *cutter) take(op errorfs.Op) *cut {
+	w := c.world
+	k := &cut{op: op}
+	k.ds = w.ds.Clone(func() {
+		k.fs = c.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.percent, RNG: c.rng})
+	})
+	k.witness = w.witness.Clone()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	k.step, k.flying, k.handed, k.ledger = w.step, w.flying, w.handed[:len(w.handed):len(w.handed)], w.ledger
+	k.answered = make(map[delivery]bool, len(w.answered))
+	for d := range w.answered {
+		k.answered[d] = true
+	}
+	return k
+}
+
+func (c *cutter) watch(w *crashWorld) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.world = w
+}
