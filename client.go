@@ -28,6 +28,9 @@ type ClientOptions struct {
 	// Profile and Receive are the defaults of conversations that are created or joined.
 	Profile Profile
 	Receive ReceiveConfig
+	// BasicKeyChange makes conversations that are created or joined accept, in Wire's profile, a commit that changes the signature key of a member with a
+	// Basic credential. CoreCrypto accepts it; it lets any member take over another's place. SECURITY.md has the whole story.
+	BasicKeyChange bool
 	// Transport carries commits. Nil: calls that commit answer [CodeTransportNotProvided].
 	Transport Transport
 	Observer  Observer

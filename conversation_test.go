@@ -139,6 +139,34 @@ func TestSetCredential(t *testing.T) {
 	wantCode(t, err, conclave.CodeCredentialNotFound)
 }
 
+// TestBasicKeyChange lets a member with a Basic credential change its key in Wire's profile, where all have chosen to allow that.
+func TestBasicKeyChange(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	for _, name := range []conclave.ClientID{"alice", "bob"} {
+		w.open(name, conclave.ClientOptions{BasicKeyChange: true})
+	}
+	w.open("carol", conclave.ClientOptions{})
+	alice := w.group("room", "alice", "bob", "carol")[0]
+	second, err := alice.AddCredential(ctx, conclave.NewCredential{CipherSuite: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := alice.SetCredential(ctx, "room", second.Ref); err != nil {
+		t.Fatal(err)
+	}
+	if events, err := w.devices["bob"].Receive(ctx); err != nil || len(events) != 1 || events[0].Err != nil {
+		t.Errorf("bob received %+v, %v", events, err)
+	}
+	wantEpoch(t, w.devices["bob"], "room", 2)
+	events, err := w.devices["carol"].Receive(ctx)
+	if err != nil || len(events) != 1 {
+		t.Fatalf("%d events, %v", len(events), err)
+	}
+	wantCode(t, events[0].Err, conclave.CodeInvalidMessage)
+	wantEpoch(t, w.devices["carol"], "room", 1)
+}
+
 func TestProposals(t *testing.T) {
 	w := newWorld(t, "alice", "bob", "carol")
 	ctx := t.Context()

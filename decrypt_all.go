@@ -2,6 +2,7 @@ package conclave
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"sync"
 
@@ -21,8 +22,13 @@ type Decrypted struct {
 	Message      DecryptedMessage // zero where there is an error
 }
 
-// maxUnderWay bounds the messages that DecryptAll has taken from its stream and not yet yielded.
-const maxUnderWay = 1024
+// maxUnderWay bounds the messages that DecryptAll has taken from its stream and not yet yielded. Of one conversation it hands over at most maxTogether at once,
+// and no more once they hold maxTogetherBytes.
+const (
+	maxUnderWay      = 1024
+	maxTogether      = 64
+	maxTogetherBytes = 1 << 20
+)
 
 // DecryptAll decrypts a stream of messages, many conversations at once and each conversation's messages in the order of the stream. It yields one result
 // for each message as soon as it is durable, so the results of different conversations come in any order; an error belongs to its message and ends nothing.
@@ -33,7 +39,7 @@ const maxUnderWay = 1024
 func (s scope) DecryptAll(ctx context.Context, stream iter.Seq[Incoming]) iter.Seq2[Decrypted, error] {
 	return func(yield func(Decrypted, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
-		d := &decryptAll{scope: s, results: make(chan decryptedOrError), room: make(chan struct{}, maxUnderWay), lanes: make(map[ConversationID][]waiting)}
+		d := &decryptAll{scope: s, results: make(chan []decryptedOrError), room: make(chan struct{}, maxUnderWay), lanes: make(map[ConversationID][]waiting)}
 		go d.read(ctx, stream)
 		defer func() {
 			cancel()
@@ -41,16 +47,18 @@ func (s scope) DecryptAll(ctx context.Context, stream iter.Seq[Incoming]) iter.S
 			d.stopped = true
 			d.mu.Unlock()
 			go func() { // ends with the reader
-				for range d.results {
-					<-d.room
+				for together := range d.results {
+					d.leave(len(together))
 				}
 			}()
 			d.lanesEnded.Wait()
 		}()
-		for r := range d.results {
-			<-d.room
-			if !yield(r.message, r.err) {
-				return
+		for together := range d.results {
+			d.leave(len(together))
+			for _, r := range together {
+				if !yield(r.message, r.err) {
+					return
+				}
 			}
 		}
 	}
@@ -59,8 +67,8 @@ func (s scope) DecryptAll(ctx context.Context, stream iter.Seq[Incoming]) iter.S
 // decryptAll has one goroutine that reads the stream and one for each conversation with messages under way, a lane. They end with the last message.
 type decryptAll struct {
 	scope   scope
-	results chan decryptedOrError // closed when the stream and all lanes have ended
-	room    chan struct{}         // one token for each message under way
+	results chan []decryptedOrError // closed when the stream and all lanes have ended
+	room    chan struct{}           // one token for each message under way
 
 	mu         sync.Mutex
 	lanes      map[ConversationID][]waiting // what waits behind the message a lane is at; absent where there is no lane
@@ -113,12 +121,17 @@ func (d *decryptAll) enqueue(ctx context.Context, in Incoming, index int) bool {
 	return true
 }
 
-func (d *decryptAll) lane(ctx context.Context, id ConversationID, w waiting) {
-	for {
-		out := Decrypted{Index: w.index, Conversation: id}
-		var err error
-		out.Message, err = ask[messages.MessageDecrypted](ctx, d.scope, "DecryptAll", id, messages.DecryptMessage{Message: w.message})
-		d.results <- decryptedOrError{out, err}
+// leave gives back the room of n messages.
+func (d *decryptAll) leave(n int) {
+	for range n {
+		<-d.room
+	}
+}
+
+// lane works off a conversation's messages: what has come while it was at the ones before goes together.
+func (d *decryptAll) lane(ctx context.Context, id ConversationID, first waiting) {
+	for together := []waiting{first}; ; {
+		d.results <- d.decrypt(ctx, id, together)
 
 		d.mu.Lock()
 		queue := d.lanes[id]
@@ -127,7 +140,47 @@ func (d *decryptAll) lane(ctx context.Context, id ConversationID, w waiting) {
 			d.mu.Unlock()
 			return
 		}
-		w, d.lanes[id] = queue[0], queue[1:]
+		n := d.together(ctx, queue)
+		together, d.lanes[id] = queue[:n:n], queue[n:]
 		d.mu.Unlock()
 	}
+}
+
+// together says how many of those that wait are handed over at once. In a transaction it is one: a step that needs what the transaction has staged
+// elsewhere is repeated with it.
+func (d *decryptAll) together(ctx context.Context, queue []waiting) int {
+	if d.scope.transaction != 0 || messages.TransactionFrom(ctx) != 0 {
+		return 1
+	}
+	n, size := 0, 0
+	for n < min(len(queue), maxTogether) && size < maxTogetherBytes {
+		size += len(queue[n].message)
+		n++
+	}
+	return n
+}
+
+func (d *decryptAll) decrypt(ctx context.Context, id ConversationID, together []waiting) []decryptedOrError {
+	const op = "DecryptAll"
+	out := make([]decryptedOrError, len(together))
+	list := make([][]byte, len(together))
+	for i, w := range together {
+		out[i].message.Index, out[i].message.Conversation, list[i] = w.index, id, w.message
+	}
+	if len(together) > 1 {
+		r, err := ask[messages.MessagesDecrypted](ctx, d.scope, op, id, messages.DecryptMessages{Messages: list})
+		if !errors.Is(err, CodeInternal) {
+			for i := range out {
+				if out[i].err = err; err == nil {
+					out[i].message.Message, out[i].err = r.Messages[i].Message, wrap(op, id, r.Messages[i].Err)
+				}
+			}
+			return out
+		}
+		// One of them has met a defect and nothing was done: alone it costs only itself.
+	}
+	for i, message := range list {
+		out[i].message.Message, out[i].err = ask[messages.MessageDecrypted](ctx, d.scope, op, id, messages.DecryptMessage{Message: message})
+	}
+	return out
 }

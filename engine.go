@@ -72,7 +72,7 @@ func (e *Engine) Close() error {
 func (e *Engine) Client(ctx context.Context, id ClientID, o ClientOptions) (*Client, error) {
 	const op = "Client"
 	reply, err := e.system.Ask(ctx, messages.Address{}, messages.InitClient{
-		ClientID: id, CipherSuites: o.CipherSuites, NoCredential: o.NoCredential, Profile: o.Profile, Receive: o.Receive,
+		ClientID: id, CipherSuites: o.CipherSuites, NoCredential: o.NoCredential, Profile: o.Profile, Receive: o.Receive, BasicKeyChange: o.BasicKeyChange,
 		Transport: o.Transport, Observer: o.Observer,
 	})
 	if err != nil {

@@ -432,6 +432,9 @@ func (c *conversation) prepare(tx *transaction) {
 // settle makes what the transaction has staged current: its batch is durable.
 func (c *conversation) settle(tx *transaction) {
 	if st := c.stage; st != nil && st.tx == tx {
+		if st.clean() {
+			st.state = nil // it may be older than what single calls have made of it
+		}
 		c.swap(st)
 	}
 	c.leave(tx)
@@ -492,6 +495,8 @@ func (c *conversation) perform(st *stage, t *task) (messages.Reply, error) {
 	switch r := t.request.(type) {
 	case messages.DecryptMessage:
 		return c.decrypt(st, t, r.Message)
+	case messages.DecryptMessages:
+		return c.decryptMany(st, t, r.Messages), nil
 	case requireAbsent:
 		return stepDone{}, c.requireAbsent(st, true)
 	case adopt:
@@ -517,7 +522,7 @@ func (c *conversation) perform(st *stage, t *task) (messages.Reply, error) {
 	switch r := t.request.(type) {
 	case messages.EncryptMessage:
 		return c.encrypt(st, t, r)
-	case messages.ProposeAdd, messages.ProposeRemove, messages.ProposeUpdate:
+	case messages.ProposeAdd, messages.ProposeRemove, messages.ProposeUpdate, messages.ProposePSK:
 		return c.propose(st, t, r)
 	case messages.ClearPendingProposal:
 		return c.clearProposal(st, r)
@@ -557,8 +562,11 @@ func isRead(r messages.Request) bool {
 }
 
 func isDecrypt(r messages.Request) bool {
-	_, ok := r.(messages.DecryptMessage)
-	return ok
+	switch r.(type) {
+	case messages.DecryptMessage, messages.DecryptMessages:
+		return true
+	}
+	return false
 }
 
 // sends tells whether a request may send a commit and so wait for a verdict.
@@ -574,7 +582,7 @@ func sends(r messages.Request) bool {
 // 9420 15.2: a member sends nothing in an epoch that it may have ended).
 func needsSettled(r messages.Request) bool {
 	switch r.(type) {
-	case messages.EncryptMessage, messages.ProposeAdd, messages.ProposeRemove, messages.ProposeUpdate, messages.ClearPendingProposal:
+	case messages.EncryptMessage, messages.ProposeAdd, messages.ProposeRemove, messages.ProposeUpdate, messages.ProposePSK, messages.ClearPendingProposal:
 		return true
 	}
 	return sends(r)

@@ -39,6 +39,7 @@ type clientConfig struct {
 	suites    []mlsgroup.CipherSuite
 	profile   messages.Profile
 	receive   messages.ReceiveConfig
+	keyChange bool // InitClient.BasicKeyChange
 	transport messages.Transport
 	observer  messages.Observer
 }
@@ -102,7 +103,8 @@ func newClientConfig(r messages.InitClient) (*clientConfig, error) {
 		return nil, fmt.Errorf("%w: profile %d", messages.ErrInvalidArgument, r.Profile)
 	}
 	c := &clientConfig{
-		suites: slices.Clone(r.CipherSuites), profile: r.Profile, receive: r.Receive, transport: r.Transport, observer: r.Observer,
+		suites: slices.Clone(r.CipherSuites), profile: r.Profile, receive: r.Receive, keyChange: r.BasicKeyChange,
+		transport: r.Transport, observer: r.Observer,
 	}
 	if len(c.suites) == 0 {
 		c.suites = []mlsgroup.CipherSuite{mlsgroup.CipherSuiteX25519AES128Ed25519}

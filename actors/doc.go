@@ -70,6 +70,7 @@
 //	JoinByExternalCommit    ok         in-doubt   ok         sending    in-doubt
 //	EncryptMessage          not-found  in-doubt   ok         sending    in-doubt
 //	DecryptMessage          not-found  kept       ok         ok         ok
+//	DecryptMessages         ok         ok         ok         ok         ok
 //	AddMembers              not-found  in-doubt   ok         sending    in-doubt
 //	RemoveMembers           not-found  in-doubt   ok         sending    in-doubt
 //	UpdateKeyMaterial       not-found  in-doubt   ok         sending    in-doubt
@@ -78,6 +79,7 @@
 //	ProposeAdd              not-found  in-doubt   ok         sending    in-doubt
 //	ProposeRemove           not-found  in-doubt   ok         sending    in-doubt
 //	ProposeUpdate           not-found  in-doubt   ok         sending    in-doubt
+//	ProposePSK              not-found  in-doubt   ok         sending    in-doubt
 //	ClearPendingProposal    not-found  in-doubt   ok         sending    in-doubt
 //	DropInDoubt             not-found  ok         ok         sending    ok
 //	WipeConversation        not-found  ok         ok         sending    ok

@@ -123,22 +123,12 @@ func (c *conversation) process(st *stage, t *task, message []byte, keep bool) (m
 	if err != nil {
 		return c.refused(st, message, err, keep)
 	}
-	r := transition.Received
-	reply := messages.MessageDecrypted{
-		AuthenticatedData: r.AuthenticatedData, MessageEpoch: r.Epoch, Epoch: transition.Next.Epoch(), IsActive: true,
-		Sender: messages.Sender{
-			Type: r.Sender.Type, Leaf: uint32(r.Sender.LeafIndex), ClientID: clientID(&r.Credential), Credential: r.Credential,
-		},
-	}
-	if r.Sender.Type == mlsgroup.SenderTypeExternal {
-		reply.Sender.Leaf = r.Sender.Index
-	}
-	switch r.ContentType {
+	reply := received(transition.Received, transition.Next.Epoch())
+	switch transition.Received.ContentType {
 	case mlsgroup.ContentTypeApplication:
-		reply.Outcome, reply.Plaintext = messages.OutcomeText, r.Application
 		c.advance(st, transition)
 	case mlsgroup.ContentTypeProposal:
-		reply.Outcome, reply.Proposal = messages.OutcomeProposal, r.ProposalRef
+		reply.Outcome, reply.Proposal = messages.OutcomeProposal, transition.Received.ProposalRef
 		c.advance(st, transition)
 		if reply.Released = c.retryCommits(st); reply.Released == nil {
 			// The proposal is staged: a delay that cannot be told fails nothing.
@@ -149,6 +139,23 @@ func (c *conversation) process(st *stage, t *task, message []byte, keep bool) (m
 		c.mergeReceived(st, transition, &reply)
 	}
 	return reply, nil
+}
+
+// received is the reply to a verified message, complete for an application message.
+func received(r *mlsgroup.Received, epoch uint64) messages.MessageDecrypted {
+	reply := messages.MessageDecrypted{
+		AuthenticatedData: r.AuthenticatedData, MessageEpoch: r.Epoch, Epoch: epoch, IsActive: true,
+		Sender: messages.Sender{
+			Type: r.Sender.Type, Leaf: uint32(r.Sender.LeafIndex), ClientID: clientID(&r.Credential), Credential: r.Credential,
+		},
+	}
+	if r.Sender.Type == mlsgroup.SenderTypeExternal {
+		reply.Sender.Leaf = r.Sender.Index
+	}
+	if r.ContentType == mlsgroup.ContentTypeApplication {
+		reply.Outcome, reply.Plaintext = messages.OutcomeText, r.Application
+	}
+	return reply
 }
 
 // mergeReceived stages another member's commit.

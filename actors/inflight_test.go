@@ -249,8 +249,8 @@ func TestWaitingCommitIsBeaten(t *testing.T) {
 // TestEchoBeforeVerdict: the own commit comes back before the answer to sending it.
 func TestEchoBeforeVerdict(t *testing.T) {
 	w, alice, bob := pair(t)
-	for len(alice.events) > 0 {
-		<-alice.events
+	if e := <-alice.events; e.Epoch != 1 {
+		t.Errorf("event of epoch %d, want that of adding bob", e.Epoch)
 	}
 	w.service.set(func(ctx context.Context, _ string, b messages.CommitBundle) (messages.Verdict, error) {
 		w.service.accept(b)

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -150,25 +151,33 @@ func (c *conversation) readRange(from store.Reader, incarnation uint64, r mlsgro
 }
 
 // signer returns the key that signs for the own leaf: the credential whose key the
-// leaf has.
+// leaf has, in the form that signs fast.
 func (c *conversation) signer(st *stage) (*mlsgroup.Signer, error) {
-	g := st.state.group
-	if s := st.state.signer; s != nil && string(s.Public) == string(g.SignatureKey()) {
+	public := st.state.group.SignatureKey()
+	if s := st.state.signer; s != nil && bytes.Equal(s.Public, public) {
 		return s, nil
 	}
-	values, err := c.sys.store.GetMany(c.client.credentialKey(refOf(g.SignatureKey())))
+	stored := st.state.adopted
+	if stored == nil || !bytes.Equal(stored.Public, public) {
+		values, err := c.sys.store.GetMany(c.client.credentialKey(refOf(public)))
+		if err != nil {
+			return nil, c.sys.storeError(err)
+		}
+		if values[0] == nil {
+			return nil, messages.ErrCredentialNotFound
+		}
+		record, err := parseCredentialRecord(values[0])
+		if err != nil {
+			return nil, err
+		}
+		defer record.private.Wipe()
+		stored = record.signer(st.state.group.CipherSuite())
+	}
+	signer, err := stored.Expanded()
 	if err != nil {
-		return nil, c.sys.storeError(err)
+		return nil, fmt.Errorf("%w: signature key: %w", messages.ErrCorrupt, err)
 	}
-	if values[0] == nil {
-		return nil, messages.ErrCredentialNotFound
-	}
-	record, err := parseCredentialRecord(values[0])
-	if err != nil {
-		return nil, err
-	}
-	signer := record.signer(g.CipherSuite())
-	next := st.state.with(func(next *state) { next.signer = signer })
+	next := st.state.with(func(next *state) { next.signer, next.adopted = signer, nil })
 	if c.state == st.state {
 		c.state = next
 	}

@@ -31,7 +31,7 @@ func (c *conversation) adopt(st *stage, r adopt) (messages.Reply, error) {
 		}
 		c.dropJoins(st)
 	}
-	st.state = &state{incarnation: incarnation, signer: r.signer}
+	st.state = &state{incarnation: incarnation, adopted: r.signer}
 	c.stagePointer(st)
 	c.advance(st, r.transition)
 	c.stageUse(&st.changes, c.ownCredential(st))
@@ -79,7 +79,7 @@ func (c *conversation) dropJoins(st *stage) {
 // have under that id lives on until the commit is accepted.
 func (c *conversation) joinExternally(st *stage, t *task, r join) (messages.Reply, error) {
 	own, err := mlsgroup.JoinByExternalCommit(c.input(t, r.signer), r.info, mlsgroup.ExternalJoinOptions{
-		Profile: r.profile, Receive: r.receive, RatchetTree: r.tree,
+		Profile: r.profile, Receive: r.receive, RatchetTree: r.tree, BasicKeyChange: c.client.config.Load().keyChange,
 	})
 	if err != nil {
 		return nil, invalidMessage(err)

@@ -166,6 +166,7 @@ func (s *System) createConversation(ctx context.Context, at place, id messages.C
 	signer := credential.signer(cs)
 	options := mlsgroup.GroupOptions{
 		GroupID: []byte(id), Profile: at.client.profile(r.Profile), Receive: at.client.receive(r.Receive),
+		BasicKeyChange: at.client.config.Load().keyChange,
 	}
 	if len(r.ExternalSenders) > 0 {
 		options.Extensions = mlsgroup.Extensions{mlsgroup.ExternalSendersExtension(r.ExternalSenders)}
@@ -207,6 +208,7 @@ func (s *System) processWelcome(ctx context.Context, at place, r messages.Proces
 	in.PSK = s.pskLookup(at, ctx)
 	o := mlsgroup.JoinOptions{
 		KeyPackage: taken.record.bundle(), Profile: at.client.profile(r.Profile), Receive: at.client.receive(r.Receive),
+		BasicKeyChange: at.client.config.Load().keyChange,
 	}
 	if len(r.RatchetTree) > 0 {
 		if o.RatchetTree, err = mlsgroup.ParseRatchetTree(r.RatchetTree); err != nil {

@@ -55,6 +55,13 @@ func (c *conversation) propose(st *stage, t *task, r messages.Request) (messages
 			return nil, err
 		}
 		options.Proposal = removeProposal(leaves[0])
+	case messages.ProposePSK:
+		if len(r.ID) == 0 || len(r.ID) > maxName {
+			return nil, fmt.Errorf("%w: pre-shared key id of %d bytes", messages.ErrInvalidArgument, len(r.ID))
+		}
+		options.Proposal = &mlsgroup.Proposal{Type: mlsgroup.ProposalTypePreSharedKey, PreSharedKey: &mlsgroup.PreSharedKey{
+			PSK: mlsgroup.PreSharedKeyID{Type: mlsgroup.PSKTypeExternal, ExternalID: r.ID},
+		}}
 	case messages.ProposeUpdate:
 		options.Update = new(mlsgroup.LeafChange)
 	}

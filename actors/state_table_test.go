@@ -59,6 +59,8 @@ func (c *cell) request(name string) (messages.Address, messages.Request) {
 		return bob, messages.EncryptMessage{Plaintext: []byte("x")}
 	case "DecryptMessage":
 		return bob, messages.DecryptMessage{Message: c.message}
+	case "DecryptMessages":
+		return bob, messages.DecryptMessages{Messages: [][]byte{c.message}}
 	case "AddMembers":
 		return bob, messages.AddMembers{KeyPackages: [][]byte{c.dave.keyPackage()}}
 	case "RemoveMembers":
@@ -73,6 +75,8 @@ func (c *cell) request(name string) (messages.Address, messages.Request) {
 		return bob, messages.ProposeAdd{KeyPackage: c.dave.keyPackage()}
 	case "ProposeRemove":
 		return bob, messages.ProposeRemove{ClientID: "alice"}
+	case "ProposePSK":
+		return bob, messages.ProposePSK{ID: []byte("id")}
 	case "ProposeUpdate":
 		return bob, messages.ProposeUpdate{}
 	case "ClearPendingProposal":

@@ -500,3 +500,29 @@ func TestCallbackLosesRace(t *testing.T) {
 		agree(t, conv, alice, bob)
 	}
 }
+
+// TestStageIsNotStale: while a transaction's commit is with the delivery service and
+// nothing else is staged, single calls go on; the transaction's end must not take
+// their work back.
+func TestStageIsNotStale(t *testing.T) {
+	for _, finish := range []bool{true, false} {
+		w, alice, bob := pair(t)
+		if err := alice.update(alice.at(conv)); err != nil {
+			t.Fatal(err)
+		}
+		w.service.set(func(_ context.Context, _ string, b messages.CommitBundle) (messages.Verdict, error) {
+			bob.sync(conv)
+			return messages.Verdict{Kind: messages.VerdictRefused}, nil
+		})
+		tx := bob.begin()
+		wantErrorAs[*messages.MessageRejected](t, bob.update(bob.in(conv, tx)))
+		if finish {
+			bob.finish(tx)
+		} else {
+			bob.abort(tx)
+		}
+		bob.expectSettled(conv, 2)
+		agree(t, conv, alice, bob)
+		alice.expectText(conv, bob.encrypt(bob.at(conv), "still here"), "still here")
+	}
+}

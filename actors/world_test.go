@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ type world struct {
 	options Options
 	service *service
 	peers   map[string]*peer
+	profile messages.Profile
 }
 
 // peer is a client of the world, and an address of its own.
@@ -38,11 +40,14 @@ const conv = messages.ConversationID("conversation")
 
 func newWorld(t *testing.T, change ...func(*Options)) *world {
 	t.Helper()
-	s, err := store.Open("", store.Options{Key: make(secret.Bytes, store.KeySize), InMemory: true})
+	s, err := store.Open("", store.Options{Key: make(secret.Bytes, store.KeySize), InMemory: true, CacheBytes: 1 << 20, MemTableBytes: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &world{t: t, store: s, service: newService(), peers: make(map[string]*peer)}
+	if strings.HasPrefix(t.Name(), "TestProfileRFC9420/") {
+		w.profile = messages.ProfileRFC9420
+	}
 	w.options = Options{
 		Store: s, Rand: rand.Reader, Now: time.Now, RetryPause: time.Millisecond, SendTimeout: 10 * time.Second,
 	}
@@ -100,7 +105,7 @@ func (p *peer) open() messages.ClientReady {
 	ready := ask[messages.ClientReady](p.t, p.sys, messages.Address{}, messages.InitClient{
 		ClientID: messages.ClientID(p.name), Transport: &connection{p.service, p.name},
 		// Tests read in any order.
-		Receive:  messages.ReceiveConfig{OutOfOrder: 1000},
+		Receive: messages.ReceiveConfig{OutOfOrder: 1000}, Profile: p.profile,
 		Observer: messages.Observer{EpochChanged: func(e messages.EpochChanged) { p.events <- e }},
 	})
 	p.instance = ready.Instance

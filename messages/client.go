@@ -41,6 +41,11 @@ type InitClient struct {
 	// Profile and Receive are the defaults of conversations created and joined.
 	Profile Profile
 	Receive ReceiveConfig
+	// BasicKeyChange makes conversations that are created or joined from now on accept
+	// commits by which a member with a Basic credential changes its signature key, as
+	// Wire's clients do. It lets any member take over the leaf of another; without it
+	// such a change needs an X.509 credential. It concerns ProfileWire only.
+	BasicKeyChange bool
 	// Transport may be nil: operations that send then answer ErrNoTransport.
 	Transport Transport
 	Observer  Observer

@@ -73,6 +73,21 @@ type DecryptMessage struct {
 	Message []byte
 }
 
+// DecryptMessages processes messages of the conversation in their order, each as
+// [DecryptMessage] would, and makes all that they did durable at once. It answers
+// [MessagesDecrypted].
+type DecryptMessages struct{ Messages [][]byte }
+
+// MessagesDecrypted answers [DecryptMessages], with an entry for each message.
+type MessagesDecrypted struct{ Messages []DecryptResult }
+
+// DecryptResult is what became of one message: a reply, or an error that belongs to
+// it alone.
+type DecryptResult struct {
+	Message MessageDecrypted
+	Err     error
+}
+
 // Outcome is what became of a message that was not refused.
 type Outcome uint8
 
@@ -205,6 +220,10 @@ type ProposeRemove struct{ ClientID ClientID }
 
 // ProposeUpdate proposes a fresh leaf for this member.
 type ProposeUpdate struct{}
+
+// ProposePSK proposes that the next epoch depend on an external pre-shared key,
+// which every member has to have put.
+type ProposePSK struct{ ID []byte }
 
 // ProposalCreated answers the requests that propose. The proposal is pending here
 // already; the application sends Message to the members.

@@ -18,6 +18,7 @@ func TestPrintsNoSecret(t *testing.T) {
 	for _, m := range []any{
 		EncryptMessage{Plaintext: s()},
 		MessageDecrypted{Plaintext: s(), Released: []Released{{Message: MessageDecrypted{Plaintext: s()}}}},
+		MessagesDecrypted{Messages: []DecryptResult{{Message: MessageDecrypted{Plaintext: s()}}}},
 		SetData{Data: s()}, DataRead{Data: s()},
 		PutPSK{ID: []byte("id"), PSK: s()},
 		AddCredential{SignaturePrivate: s()},

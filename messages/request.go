@@ -98,6 +98,9 @@ func (r EncryptMessage) Size() int { return overhead + len(r.Plaintext) + len(r.
 func (r DecryptMessage) Size() int { return overhead + len(r.Message) }
 
 // Size implements [Request].
+func (r DecryptMessages) Size() int { return overhead + total(r.Messages) }
+
+// Size implements [Request].
 func (r AddMembers) Size() int { return overhead + total(r.KeyPackages) }
 
 // Size implements [Request].
@@ -117,6 +120,9 @@ func (r ProposeAdd) Size() int { return overhead + len(r.KeyPackage) }
 
 // Size implements [Request].
 func (ProposeRemove) Size() int { return overhead }
+
+// Size implements [Request].
+func (r ProposePSK) Size() int { return overhead + len(r.ID) }
 
 // Size implements [Request].
 func (ProposeUpdate) Size() int { return overhead }
@@ -166,6 +172,7 @@ func (ProcessWelcome) request()         {}
 func (JoinByExternalCommit) request()   {}
 func (EncryptMessage) request()         {}
 func (DecryptMessage) request()         {}
+func (DecryptMessages) request()        {}
 func (AddMembers) request()             {}
 func (RemoveMembers) request()          {}
 func (UpdateKeyMaterial) request()      {}
@@ -173,6 +180,7 @@ func (SetCredential) request()          {}
 func (CommitPendingProposals) request() {}
 func (ProposeAdd) request()             {}
 func (ProposeRemove) request()          {}
+func (ProposePSK) request()             {}
 func (ProposeUpdate) request()          {}
 func (ClearPendingProposal) request()   {}
 func (DropInDoubt) request()            {}
@@ -205,6 +213,7 @@ func (ConversationCreated) reply()    {}
 func (ConversationJoined) reply()     {}
 func (MessageEncrypted) reply()       {}
 func (MessageDecrypted) reply()       {}
+func (MessagesDecrypted) reply()      {}
 func (CommitMerged) reply()           {}
 func (ProposalCreated) reply()        {}
 func (PendingProposalCleared) reply() {}

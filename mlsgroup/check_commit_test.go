@@ -47,7 +47,12 @@ var commitRefused = []checkCase{
 		return committed(t, forgedCommit{path: func(p *UpdatePath) { p.Nodes = p.Nodes[1:] }})
 	}},
 	{"7.6-2/long", func(t *testing.T) error {
-		return committed(t, forgedCommit{path: func(p *UpdatePath) { p.Nodes = append(p.Nodes, p.Nodes[1]) }})
+		g := groupOf(t)
+		_, key := g.encryptionKey()
+		m, _ := g.commit(forgedCommit{path: func(p *UpdatePath) {
+			p.Nodes = append(p.Nodes, UpdatePathNode{EncryptionKey: key, EncryptedPathSecret: p.Nodes[1].EncryptedPathSecret})
+		}})
+		return g.process(m)
 	}},
 	{"7.9.2-2", func(t *testing.T) error {
 		return committed(t, forgedCommit{leaf: func(l *LeafNode) { l.ParentHash = damage(l.ParentHash) }})
@@ -148,6 +153,46 @@ var commitConstructed = []checkCase{
 		}
 		if !slices.ContainsFunc(tr.Consumed, before.Equal) {
 			return errors.New("the replaced key is not among what is to be wiped")
+		}
+		return nil
+	}},
+	{"14-2", func(t *testing.T) error {
+		// Of an epoch that the window has passed there is neither a record nor
+		// a secret left.
+		g := groupOf(t)
+		o := g.joinOptions()
+		o.Receive.PastEpochs = 1
+		tr, err := Join(g.input(), g.welcome(forgedWelcome{}), o)
+		if err != nil {
+			return err
+		}
+		h := &holder{store: newRecords(), g: tr.Next}
+		h.store.apply(tr.Changes)
+		late := g.application(1, "late")
+		if _, err := h.process(g.ourInput(), g.application(2, "in time")); err != nil {
+			return err
+		}
+		first := g
+		for i := range 2 {
+			m, next := g.commit(forgedCommit{})
+			if _, err := h.process(g.ourInput(), m); err != nil {
+				return err
+			}
+			kept := contains(h.store.values(), first.epoch.senderData)
+			if kept != (i == 0) {
+				return fmt.Errorf("after %d epochs the first one's secret is kept: %v", i+1, kept)
+			}
+			for k := range h.store.m {
+				for _, kind := range []recordKind{recordSecret, recordRatchet, recordSkip, recordPast} {
+					if r := epochPrefix(kind, first.context.Epoch); i == 1 && k >= string(r.Low) && k < string(r.High) {
+						return fmt.Errorf("record %x of the first epoch is left", k)
+					}
+				}
+			}
+			g = next
+		}
+		if _, err := h.process(g.ourInput(), late); !errors.Is(err, ErrEpochTooOld) {
+			return fmt.Errorf("a message of the first epoch: %v", err)
 		}
 		return nil
 	}},

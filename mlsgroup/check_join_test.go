@@ -35,7 +35,7 @@ func (g *forgedGroup) successor(usage ResumptionPSKUsage, epoch uint64, o forged
 		id := PreSharedKeyID{
 			Type: PSKTypeResumption, Usage: usage, GroupID: g.context.GroupID, Epoch: epoch, Nonce: g.bytes(g.s.HashSize()),
 		}
-		o.psks = append(o.psks, preSharedKey{id, g.epoch.resumption})
+		o.psks = append([]preSharedKey{{id, g.epoch.resumption}}, o.psks...)
 	}
 	if o.suite != 0 {
 		f := *g.forger
@@ -92,10 +92,13 @@ var joinRefused = []checkCase{
 		return g.joinsAfter(g.successor(ResumptionPSKUsageBranch, g.context.Epoch, forgedOptions{psks: []preSharedKey{{id, forgedPSK(id)}}}))
 	}},
 	{"12.4.3.1-6", func(t *testing.T) error {
-		_, err := newForger(t).group(forgedOptions{context: func(gc *GroupContext) {
-			gc.CipherSuite = CipherSuiteX25519ChaChaEd25519
-		}}).join(forgedWelcome{})
-		return err
+		// Everybody could be in a group of that suite.
+		return joinedTree(t, forgedOptions{
+			leaf: func(_ LeafIndex, l *LeafNode) {
+				l.Capabilities.CipherSuites = append(l.Capabilities.CipherSuites, CipherSuiteX25519ChaChaEd25519)
+			},
+			context: func(gc *GroupContext) { gc.CipherSuite = CipherSuiteX25519ChaChaEd25519 },
+		})
 	}},
 	{"12.4.3.1-11", func(t *testing.T) error {
 		// The leaf has our keys and another signature.

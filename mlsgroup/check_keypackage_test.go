@@ -49,11 +49,20 @@ func (g *forgedGroup) commits(ps ...*Proposal) error {
 	c := forgedCommit{proposals: byValue(ps...)}
 	for _, p := range ps {
 		if p.PreSharedKey != nil {
-			c.psks = append(c.psks, preSharedKey{p.PreSharedKey.PSK, forgedPSK(p.PreSharedKey.PSK)})
+			c.psks = append(c.psks, g.keyOf(p))
 		}
 	}
 	m, _ := g.commit(c)
 	return g.process(m)
+}
+
+// keyOf is the key that a PreSharedKey proposal injects.
+func (g *forgedGroup) keyOf(p *Proposal) preSharedKey {
+	id := p.PreSharedKey.PSK
+	if id.Type == PSKTypeResumption && string(id.GroupID) == string(g.context.GroupID) && id.Epoch == g.context.Epoch {
+		return preSharedKey{id, g.epoch.resumption}
+	}
+	return preSharedKey{id, forgedPSK(id)}
 }
 
 // updates is what we make of bob's Update, committed by alice.
@@ -148,8 +157,8 @@ var leafRefused = []checkCase{
 		}})
 	}},
 	{"5.3.1-1/add", func(t *testing.T) error { return groupOf(t).adds(as("mallory"), nil) }},
-	{"5.3.1-1/update", func(t *testing.T) error { return groupOf(t).updates(as("mallory")) }},
-	{"5.3.1-1/path", func(t *testing.T) error { return groupOf(t).paths(as("mallory")) }},
+	{"5.3.1-1/update", func(t *testing.T) error { return groupOf(t).updates(as("bob, or mallory")) }},
+	{"5.3.1-1/path", func(t *testing.T) error { return groupOf(t).paths(as("alice, or mallory")) }},
 	{"5.3.1-2/added", func(t *testing.T) error {
 		g := groupOf(t)
 		return g.commits(g.extensions(g.senders("mallory")))

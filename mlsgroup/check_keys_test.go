@@ -125,8 +125,39 @@ var keysConstructed = []checkCase{
 		if !contains(store.values(), mustExpand(f.s, encryption, "tree", []byte("right"), 32)) {
 			return errors.New("the other half of the tree is gone")
 		}
-		return nil
+		return consumedByCommit(t)
 	}},
+}
+
+// consumedByCommit looks for what a commit consumes in all the records after it.
+func consumedByCommit(t *testing.T) error {
+	g := groupOf(t)
+	tr, err := Join(g.input(), g.welcome(forgedWelcome{}), g.joinOptions())
+	if err != nil {
+		return err
+	}
+	h := &holder{store: newRecords(), g: tr.Next}
+	h.store.apply(tr.Changes)
+	if !contains(h.store.values(), g.epoch.init) || contains(h.store.values(), g.joiner) {
+		return errors.New("the init secret is not kept, or the joiner secret is")
+	}
+	last := g
+	m, next := g.commit(forgedCommit{})
+	if _, err := h.process(g.ourInput(), m); err != nil {
+		return err
+	}
+	for what, consumed := range map[string]secret.Bytes{
+		"init": last.epoch.init, "confirmation": last.epoch.confirmation, "membership": last.epoch.membership,
+		"external": last.epoch.external, "exporter": last.epoch.exporter, "joiner": next.joiner, "path": next.path[1].secret,
+	} {
+		if contains(h.store.values(), consumed) {
+			return fmt.Errorf("the %s secret is kept", what)
+		}
+	}
+	if !contains(h.store.values(), next.epoch.init) {
+		return errors.New("the next init secret is not kept")
+	}
+	return nil
 }
 
 func secretsOf(s []secret.Bytes) [][]byte {

@@ -59,6 +59,15 @@ var proposalRefused = []checkCase{
 			ac.Content.Epoch, ac.Content.Proposal = g.context.Epoch+1, g.remove(0)
 		}))
 	}},
+	{"12.1-1/private", func(t *testing.T) error {
+		// Encrypted in the epoch that has just ended and is still kept.
+		g := groupOf(t)
+		ac := g.content(1, WireFormatPrivateMessage, ContentTypeProposal)
+		ac.Content.Proposal = g.remove(0)
+		g.must(ac.sign(g.s, g.members[1].signPriv, g.encoded))
+		late := g.privateMessage(ac, forgedPrivate{})
+		return g.follow(forgedCommit{}).process(late)
+	}},
 	{"12.1-1/commit", func(t *testing.T) error {
 		g := groupOf(t)
 		m, _ := g.commit(forgedCommit{content: func(c *FramedContent) { c.Epoch-- }})
@@ -183,8 +192,10 @@ var proposalListRefused = []checkCase{
 	}},
 	{"12.2-12/two", func(t *testing.T) error {
 		g := groupOf(t)
-		p, _ := g.externalInit()
-		return g.externally(forgedCommit{}, p)
+		first, _ := g.externalInit()
+		second, init := g.externalInit()
+		m, _ := g.commit(forgedCommit{external: g.client("erin"), proposals: byValue(first, second), init: init})
+		return g.process(m)
 	}},
 	{"12.2-13", func(t *testing.T) error {
 		g := groupOf(t)
@@ -212,9 +223,12 @@ var proposalListRefused = []checkCase{
 	}},
 	{"12.4.3.2-2", func(t *testing.T) error {
 		g := groupOf(t)
-		m, ref := g.proposeBy(2, g.psk("key", nil))
+		psk := g.psk("key", nil)
+		m, ref := g.proposeBy(2, psk)
 		p, init := g.externalInit()
-		c, _ := g.commit(forgedCommit{external: g.client("erin"), proposals: append(byValue(p), ref), init: init})
+		c, _ := g.commit(forgedCommit{
+			external: g.client("erin"), proposals: append(byValue(p), ref), init: init, psks: []preSharedKey{g.keyOf(psk)},
+		})
 		return g.process(m, c)
 	}},
 }
@@ -234,7 +248,7 @@ var proposalConstructed = []checkCase{
 		c, next := g.commit(forgedCommit{
 			proposals: append(append(byValue(psk[0], g.add(erin), g.add(frank), psk[1], g.remove(2)), ref),
 				byValue(g.extensions(Extension{Type: otherExtension}))...),
-			psks: []preSharedKey{{psk[0].PreSharedKey.PSK, forgedPSK(psk[0].PreSharedKey.PSK)}, {psk[1].PreSharedKey.PSK, forgedPSK(psk[1].PreSharedKey.PSK)}},
+			psks: []preSharedKey{g.keyOf(psk[0]), g.keyOf(psk[1])},
 		})
 		if err := g.process(m, c); err != nil {
 			return err

@@ -80,6 +80,11 @@ func newKeyPackage(t *testing.T, credential Credential, o KeyPackageOptions) err
 	return err
 }
 
+// nobodyChanges takes every credential for everybody's.
+type nobodyChanges struct{ forgedAuth }
+
+func (nobodyChanges) ValidSuccessor(_, _ *Credential) error { return nil }
+
 var alice = BasicCredential([]byte("alice"))
 
 var sendRefused = []checkCase{
@@ -208,7 +213,10 @@ var sendRefused = []checkCase{
 		return externally(t, forgedWelcome{info: func(gi *GroupInfo) { gi.Extensions[1].Body = appendOpaque(nil, make([]byte, 31)) }})
 	}},
 	{"13.4-4/sent", func(t *testing.T) error {
-		return newKeyPackage(t, alice, KeyPackageOptions{Extensions: Extensions{{Type: 0x0a0a}, {Type: 0x0a0a, Body: []byte("x")}}})
+		c := ProfileRFC.capabilities()
+		c.Extensions = append(c.Extensions, otherExtension)
+		twice := Extensions{{Type: otherExtension}, {Type: otherExtension, Body: []byte("x")}}
+		return newKeyPackage(t, alice, KeyPackageOptions{Capabilities: &c, Extensions: twice})
 	}},
 	{"13.4-6/external", func(t *testing.T) error { return externally(t, forgedWelcome{}, Extension{Type: otherExtension}) }},
 	{"13.5-1/proposal", func(t *testing.T) error {
@@ -222,17 +230,26 @@ var sendRefused = []checkCase{
 		return newKeyPackage(t, Credential{Type: 0x0a0a, Opaque: []byte("alice")}, KeyPackageOptions{Capabilities: &c})
 	}},
 	{"13.5-1/external", func(t *testing.T) error {
-		g := groupOf(t)
+		// All members list it.
+		c := ProfileRFC.capabilities()
+		c.Credentials = append(c.Credentials, 0x0a0a)
+		g := newForger(t).group(forgedOptions{leaf: func(_ LeafIndex, l *LeafNode) { l.Capabilities.Credentials = c.Credentials }})
 		erin := g.client("erin")
 		erin.credential = Credential{Type: 0x0a0a, Opaque: []byte("erin")}
-		_, err := JoinByExternalCommit(g.inputOf(erin), g.joinable(forgedWelcome{}), ExternalJoinOptions{Profile: ProfileRFC})
+		_, err := JoinByExternalCommit(g.inputOf(erin), g.joinable(forgedWelcome{}), ExternalJoinOptions{
+			Profile: ProfileRFC, Leaf: KeyPackageOptions{Capabilities: &c},
+		})
 		return err
 	}},
 	{"13.5-1/change", func(t *testing.T) error {
 		g := groupOf(t)
 		c := g.client("dave")
 		c.credential = Credential{Type: 0x0a0a, Opaque: []byte("dave")}
-		_, err := g.our().Propose(g.ourInput(), ProposalOptions{Update: &LeafChange{Signer: g.inputOf(c).Signer}})
+		lists := ProfileRFC.capabilities()
+		lists.Credentials = append(lists.Credentials, 0x0a0a)
+		in := g.ourInput()
+		in.Auth = nobodyChanges{}
+		_, err := g.our().Propose(in, ProposalOptions{Update: &LeafChange{Signer: g.inputOf(c).Signer, Capabilities: &lists}})
 		return err
 	}},
 	{"13.5-1/group", func(t *testing.T) error {

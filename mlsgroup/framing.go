@@ -1,5 +1,7 @@
 package mlsgroup
 
+import "github.com/conclave-mls/conclave/internal/secret"
+
 // WireFormat says what an MLSMessage holds (RFC 9420 section 6).
 type WireFormat uint16
 
@@ -48,7 +50,7 @@ type FramedContent struct {
 	AuthenticatedData []byte
 	ContentType       ContentType
 	// Exactly the field of ContentType is set.
-	Application []byte
+	Application secret.Bytes
 	Proposal    *Proposal
 	Commit      *Commit
 }

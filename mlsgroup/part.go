@@ -3,6 +3,8 @@ package mlsgroup
 import (
 	"fmt"
 	"strings"
+
+	"github.com/conclave-mls/conclave/internal/secret"
 )
 
 // A group is made of parts, each of which may be absent from memory. A step
@@ -117,7 +119,10 @@ func (n *Need) Error() string {
 }
 
 // Record is one stored record of a group.
-type Record struct{ Key, Value []byte }
+type Record struct {
+	Key   []byte
+	Value secret.Bytes
+}
 
 // Loaded is a part with all the records that were found in its ranges. None at
 // all means that the store has none.

@@ -17,8 +17,8 @@ const (
 type Change struct {
 	Op    ChangeOp
 	Key   []byte
-	High  []byte // Op is DeleteRange
-	Value []byte // Op is Put; may hold key material
+	High  []byte       // Op is DeleteRange
+	Value secret.Bytes // Op is Put
 }
 
 // Transition is the result of a step: the next state beside the current one,
@@ -56,7 +56,7 @@ type Received struct {
 	AuthenticatedData []byte
 
 	// Application data of an application message.
-	Application []byte
+	Application secret.Bytes
 
 	// Proposal and its reference, for a proposal. It now waits for a commit.
 	Proposal    *Proposal

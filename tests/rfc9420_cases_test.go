@@ -2,6 +2,8 @@ package tests
 
 import (
 	"go/ast"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -12,6 +14,9 @@ import (
 func TestRFC9420Tests(t *testing.T) {
 	refused, constructed := checkCases(t)
 	functions := testFunctions(t)
+	if *rewritePlaces {
+		updateNotYet(t, functions)
+	}
 	named := map[string]bool{}
 	var missing []string
 	for _, r := range requirements(t) {
@@ -23,7 +28,7 @@ func TestRFC9420Tests(t *testing.T) {
 			function, id, _ := strings.Cut(name, "/")
 			switch {
 			case r.notYet() && functions[function]:
-				t.Errorf("%s:%d: %s: %s exists, so the page must not say that it does not yet", requirementsPage, r.line, r.id, name)
+				t.Errorf("%s:%d: %s: %s exists, so the page must not say that it does not yet (-places rewrites it)", requirementsPage, r.line, r.id, name)
 			case r.notYet():
 				missing = append(missing, r.id+" "+name)
 			case !functions[function]:
@@ -140,4 +145,23 @@ func testFunctions(t *testing.T) map[string]bool {
 		}
 	}
 	return functions
+}
+
+// updateNotYet rewrites rows whose missing tests have been written.
+func updateNotYet(t *testing.T, functions map[string]bool) {
+	t.Helper()
+	page, err := os.ReadFile(requirementsPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(page), "\n")
+	for _, r := range requirements(t) {
+		missing := func(name string) bool { return !functions[name] }
+		if r.notYet() && !slices.ContainsFunc(r.tests(), missing) {
+			lines[r.line-1] = strings.Replace(lines[r.line-1], " | not yet: ", " | ", 1)
+		}
+	}
+	if err := os.WriteFile(requirementsPage, []byte(strings.Join(lines, "\n")), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-var rewritePlaces = flag.Bool("places", false, "rewrite in docs/rfc9420.md which functions enforce each check")
+var rewritePlaces = flag.Bool("places", false, "rewrite in docs/rfc9420.md which functions enforce each check, and which tests exist by now")
 
 // place is "`function` in file.go".
 var place = regexp.MustCompile("((?:`[\\w.]+`(?:, | and ))*`[\\w.]+`) in ([a-z0-9_]+\\.go)")

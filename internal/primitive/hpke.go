@@ -43,23 +43,39 @@ type hpkeContext struct {
 
 func (c *hpkeContext) wipe() { *c = hpkeContext{} }
 
+// SealInfo is the info of a Seal, digested: what many seals under one info share.
+// It belongs to the suite that made it and is not secret.
+type SealInfo struct {
+	pskID, info [maxHashSize]byte
+}
+
+// NewSealInfo digests an info, which costs as much as hashing it.
+func (s *Suite) NewSealInfo(info []byte) *SealInfo {
+	i := new(SealInfo)
+	i.set(s, info)
+	return i
+}
+
+func (i *SealInfo) set(s *Suite, info []byte) {
+	s.hash.labeledExtract(&i.pskID, s.hpkeID[:], nil, "psk_id_hash", nil)
+	s.hash.labeledExtract(&i.info, s.hpkeID[:], nil, "info_hash", info)
+}
+
 // schedule is KeySchedule of RFC 9180 section 5.1 in base mode, where psk and
 // psk_id are empty.
-func (s *Suite) schedule(c *hpkeContext, shared, info []byte) {
-	var pskID, infoHash, prk [maxHashSize]byte
+func (s *Suite) schedule(c *hpkeContext, shared []byte, info *SealInfo) {
+	var prk [maxHashSize]byte
 	size, id := s.hash.size(), s.hpkeID[:]
-	s.hash.labeledExtract(&pskID, id, nil, "psk_id_hash", nil)
-	s.hash.labeledExtract(&infoHash, id, nil, "info_hash", info)
 	s.hash.labeledExtract(&prk, id, shared, "secret", nil)
 	mode := [1]byte{0}
-	s.hash.labeledExpand(c.key[:s.aead.keySize()], prk[:size], id, "key", mode[:], pskID[:size], infoHash[:size])
-	s.hash.labeledExpand(c.nonce[:], prk[:size], id, "base_nonce", mode[:], pskID[:size], infoHash[:size])
-	s.hash.labeledExpand(c.exporter[:size], prk[:size], id, "exp", mode[:], pskID[:size], infoHash[:size])
+	s.hash.labeledExpand(c.key[:s.aead.keySize()], prk[:size], id, "key", mode[:], info.pskID[:size], info.info[:size])
+	s.hash.labeledExpand(c.nonce[:], prk[:size], id, "base_nonce", mode[:], info.pskID[:size], info.info[:size])
+	s.hash.labeledExpand(c.exporter[:size], prk[:size], id, "exp", mode[:], info.pskID[:size], info.info[:size])
 	clear(prk[:])
 }
 
 // setupSender is SetupBaseS of RFC 9180 section 5.1.1.
-func (s *Suite) setupSender(c *hpkeContext, pub, info []byte, seed secret.Bytes) (enc []byte, err error) {
+func (s *Suite) setupSender(c *hpkeContext, pub []byte, info *SealInfo, seed secret.Bytes) (enc []byte, err error) {
 	if len(seed) != s.seedSize {
 		return nil, ErrLength
 	}
@@ -79,7 +95,9 @@ func (s *Suite) setupReceiver(c *hpkeContext, priv secret.Bytes, pub, enc, info 
 	if err := s.kem.decapsulate(&shared, priv, pub, enc); err != nil {
 		return err
 	}
-	s.schedule(c, shared[:s.hash.size()], info)
+	var digest SealInfo
+	digest.set(s, info)
+	s.schedule(c, shared[:s.hash.size()], &digest)
 	return nil
 }
 
@@ -118,6 +136,14 @@ func (s *Suite) CheckPublicKey(pub []byte) error {
 // is SeedSize random bytes that serve nothing else. It fails with ErrKey and
 // ErrLength.
 func (s *Suite) Seal(pub, info, aad, plaintext []byte, seed secret.Bytes) (enc, ciphertext []byte, err error) {
+	var digest SealInfo
+	digest.set(s, info)
+	return s.SealWithInfo(pub, &digest, aad, plaintext, seed)
+}
+
+// SealWithInfo is [Suite.Seal] for a caller that seals to many under one info,
+// which may be as large as a ratchet tree and is hashed once this way.
+func (s *Suite) SealWithInfo(pub []byte, info *SealInfo, aad, plaintext []byte, seed secret.Bytes) (enc, ciphertext []byte, err error) {
 	var c hpkeContext
 	defer c.wipe()
 	if enc, err = s.setupSender(&c, pub, info, seed); err != nil {
@@ -156,9 +182,13 @@ func (s *Suite) ExportSender(pub, info, exporterContext []byte, n int, seed secr
 	if n < 0 || n > 255*s.hash.size() {
 		return nil, nil, ErrLength
 	}
-	var c hpkeContext
+	var (
+		c      hpkeContext
+		digest SealInfo
+	)
 	defer c.wipe()
-	if enc, err = s.setupSender(&c, pub, info, seed); err != nil {
+	digest.set(s, info)
+	if enc, err = s.setupSender(&c, pub, &digest, seed); err != nil {
 		return nil, nil, err
 	}
 	return enc, s.export(&c, exporterContext, n), nil

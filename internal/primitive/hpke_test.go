@@ -69,6 +69,37 @@ func TestRFC9180(t *testing.T) {
 	}
 }
 
+// TestSealWithInfo seals under one digested info to two keys, for every suite.
+func TestSealWithInfo(t *testing.T) {
+	for i := range suites {
+		s := &suites[i]
+		info := material("info", 3000)
+		digest := s.NewSealInfo(info)
+		for _, name := range []string{"one", "other"} {
+			priv, pub, err := s.DeriveKeyPair(seedFor(s, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			seed, plain, aad := seedFor(s, "seal "+name), material(name, 40), material("aad", 5)
+			enc, ct, err := s.SealWithInfo(pub, digest, aad, plain, seed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := s.Open(priv, enc, info, aad, ct)
+			if err != nil || !got.Equal(plain) {
+				t.Errorf("suite %d: Open = %x, %v, want %x", s.ID(), []byte(got), err, plain)
+			}
+			wantEnc, wantCT, err := s.Seal(pub, info, aad, plain, seed)
+			if err != nil || !bytes.Equal(enc, wantEnc) || !bytes.Equal(ct, wantCT) {
+				t.Errorf("suite %d: SealWithInfo differs from Seal, %v", s.ID(), err)
+			}
+			if _, err := s.Open(priv, enc, info[1:], aad, ct); err != ErrOpen {
+				t.Errorf("suite %d: Open under another info: %v, want ErrOpen", s.ID(), err)
+			}
+		}
+	}
+}
+
 // oracle returns the standard library's algorithms of a suite, or false for
 // X448, which it does not have.
 func oracle(t *testing.T, s *Suite) (stdhpke.KEM, stdhpke.KDF, stdhpke.AEAD, bool) {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cloudflare/circl/dh/x25519"
 	"github.com/cloudflare/circl/dh/x448"
+	voi "github.com/oasisprotocol/curve25519-voi/primitives/x25519"
 
 	"github.com/conclave-mls/conclave/internal/secret"
 )
@@ -216,9 +217,11 @@ func (x25519Group) check(pub []byte) error {
 
 type x25519Key struct{ key x25519.Key }
 
+// public multiplies by the base point with curve25519-voi, which walks a table of
+// the Edwards form in half the time of circl's ladder.
 func (k *x25519Key) public() []byte {
-	var pub x25519.Key
-	x25519.KeyGen(&pub, &k.key)
+	var pub [x25519.Size]byte
+	voi.ScalarBaseMult(&pub, (*[x25519.Size]byte)(&k.key))
 	return pub[:]
 }
 

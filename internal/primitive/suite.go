@@ -10,9 +10,10 @@
 //
 // # Where the work is done
 //
-// X25519, X448 and Ed448 come from circl, Ed25519 from curve25519-voi, the rest
-// from the standard library. Building with the tag conclave_std_ed25519 takes
-// Ed25519 from the standard library too; tests hold the two against each other.
+// X25519, X448 and Ed448 come from circl, Ed25519 and the public keys of X25519
+// from curve25519-voi, the rest from the standard library. Building with the tag
+// conclave_std_ed25519 takes Ed25519 from the standard library too; tests hold
+// the two against each other.
 //
 // # Ed25519
 //

@@ -47,3 +47,8 @@ func (b Bytes) Clone() Bytes {
 
 // Wipe overwrites the bytes with zeros. Other slices of the same memory see it.
 func (b Bytes) Wipe() { clear(b) }
+
+// Print writes name and "[secret]" in the place of a value that holds secrets. fmt
+// asks no method of an unexported field, so a type that has such fields answers for
+// them: its Format calls Print.
+func Print(f fmt.State, name string) { _, _ = io.WriteString(f, name+redacted) }

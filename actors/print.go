@@ -1,0 +1,42 @@
+package actors
+
+import (
+	"fmt"
+
+	"github.com/conclave-mls/conclave/internal/secret"
+)
+
+// What holds secrets, be it behind pointers, prints without them under every verb: fmt
+// asks no method of an unexported field.
+
+// Format writes that it is a System.
+func (*System) Format(f fmt.State, _ rune) { secret.Print(f, "actors.System") }
+
+func (adopt) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.adopt") }
+func (adopted) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.adopted") }
+func (cancelTask) Format(f fmt.State, _ rune)       { secret.Print(f, "actors.cancelTask") }
+func (claim) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.claim") }
+func (*client) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.client") }
+func (clientActor) Format(f fmt.State, _ rune)      { secret.Print(f, "actors.clientActor") }
+func (conversation) Format(f fmt.State, _ rune)     { secret.Print(f, "actors.conversation") }
+func (coordinator) Format(f fmt.State, _ rune)      { secret.Print(f, "actors.coordinator") }
+func (credentialRecord) Format(f fmt.State, _ rune) { secret.Print(f, "actors.credentialRecord") }
+func (credentialUsed) Format(f fmt.State, _ rune)   { secret.Print(f, "actors.credentialUsed") }
+func (directory) Format(f fmt.State, _ rune)        { secret.Print(f, "actors.directory") }
+func (guard) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.guard") }
+func (inflight) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.inflight") }
+func (join) Format(f fmt.State, _ rune)             { secret.Print(f, "actors.join") }
+func (keyPackageRecord) Format(f fmt.State, _ rune) { secret.Print(f, "actors.keyPackageRecord") }
+func (keyPackageTaken) Format(f fmt.State, _ rune)  { secret.Print(f, "actors.keyPackageTaken") }
+func (namedGuard) Format(f fmt.State, _ rune)       { secret.Print(f, "actors.namedGuard") }
+func (pskRead) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.pskRead") }
+func (pskValue) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.pskValue") }
+func (resend) Format(f fmt.State, _ rune)           { secret.Print(f, "actors.resend") }
+func (result) Format(f fmt.State, _ rune)           { secret.Print(f, "actors.result") }
+func (rotate) Format(f fmt.State, _ rune)           { secret.Print(f, "actors.rotate") }
+func (sending) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.sending") }
+func (stage) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.stage") }
+func (state) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.state") }
+func (*task) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.task") }
+func (transactionActor) Format(f fmt.State, _ rune) { secret.Print(f, "actors.transactionActor") }
+func (work) Format(f fmt.State, _ rune)             { secret.Print(f, "actors.work") }

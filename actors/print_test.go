@@ -1,0 +1,29 @@
+package actors
+
+import (
+	"testing"
+
+	"github.com/conclave-mls/conclave/internal/secret/secrettest"
+	"github.com/conclave-mls/conclave/messages"
+)
+
+// TestSecretsDoNotPrint fills every type of the package and looks for secrets in
+// all that fmt, JSON and the loggers make of it.
+func TestSecretsDoNotPrint(t *testing.T) {
+	secrettest.Types(t, []any{
+		new(abort), new(adopt), new(adopted), new(cancelTask), new(claim), new(client),
+		new(clientActor), new(clientConfig), new(clientStage), new(closeActor), new(contention), new(conversation),
+		new(coordinator), new(coordinatorClose), new(credentialRecord), new(credentialUsed), new(dataWrite), new(directory),
+		new(doom), new(drained), new(earlyMessage), new(edge), new(enlisted), new(entry),
+		new(entryKey), new(event), new(events), new(evict), new(gate), new(generations),
+		new(guard), new(holder), new(inflight), new(join), new(keyPackageRecord), new(keyPackageTaken),
+		new(namedGuard), new(need), new(Options), new(panicked), new(participant), new(place),
+		new(pointer), new(prepare), new(protoHost), new(protoRef), new(pskRead), new(pskValue),
+		new(readPSK), new(recordReader), new(requireAbsent), new(resend), new(resendDue), new(resendResult),
+		new(resource), new(result), new(rotate), new(run), new(sending), new(sendResult),
+		new(settle), new(settleCommit), new(settled), new(spendKeyPackage), new(stage), new(state), new(table[int, *client]), new(stripe[int, *client]),
+		new(stepDone), new(System), new(takeKeyPackage), new(task), new(touchConversation), new(transaction),
+		new(transactionActor), new(workers), new(transactionEnded), new(twoPhase), new(useCredential), new(vote), new(waitGraph),
+		new(wake), new(work), new(writer),
+	}, []any{messages.EncryptMessage{}, messages.MessageDecrypted{}}, "")
+}

@@ -1,0 +1,413 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/conclave-mls/conclave/internal/primitive"
+	"github.com/conclave-mls/conclave/internal/secret"
+	"github.com/conclave-mls/conclave/store"
+)
+
+// A floor is what an operation cannot do without: the primitives that RFC 9420
+// asks for, on bytes of the real lengths, one goroutine. There is no parsing, no
+// policy, no copying, no storage.
+//
+//	encrypt  sender ratchet step, sign, seal; sender data key, seal
+//	decrypt  sender data key, open; sender ratchet step, open, verify
+//	join     open the group secrets and the group info, key schedule, verify every
+//	         leaf of a group of 1,000 one by one, hash its tree
+//	add      verify 999 key packages one by one, hash the tree, key schedule,
+//	         seal the group secrets to each
+//	sync     one Apply of a record of 256 bytes, one caller
+const (
+	workEncrypt = "encrypt"
+	workDecrypt = "decrypt"
+	workJoin    = "join"
+	workAdd     = "add"
+	workSync    = "sync"
+)
+
+// Lengths of what is hashed, signed and sealed beside the content, in bytes, as
+// they come out with group ids of 16 bytes, Basic credentials of 32 and Ed25519.
+const (
+	floorMembers   = 1000
+	groupContext   = 130
+	contentHeader  = 60  // FramedContentTBS without content and group context
+	contentTrailer = 70  // length and signature behind the content of a message
+	senderDataLen  = 12  // RFC 9420 section 6.3.2
+	leafLen        = 230 // a LeafNode in its tree hash input
+	leafTBSLen     = 180
+	keyPackageLen  = 330
+	parentLen      = 80 // a blank parent's tree hash input: two hashes
+	groupInfoLen   = 350
+	secretsLen     = 40 // GroupSecrets: the joiner secret
+	scheduleSteps  = 14 // derivations of RFC 9420 section 8
+)
+
+// material returns n bytes that depend on the label only.
+func material(s *primitive.Suite, label string, n int) []byte {
+	out := make([]byte, n)
+	if err := s.ExpandInto(out[:min(n, 255*s.HashSize())], []byte("conclave bench"), []byte(label)); err != nil {
+		panic(err)
+	}
+	return out
+}
+
+// derivation is a label and context of ExpandWithLabel, encoded, and its output.
+type derivation struct{ info, out []byte }
+
+func newDerivation(s *primitive.Suite, label string, contextLen, n int) derivation {
+	return derivation{material(s, label, 12+len(label)+contextLen), make([]byte, n)}
+}
+
+func expand(s *primitive.Suite, secret []byte, ds []derivation) error {
+	for _, d := range ds {
+		if err := s.ExpandInto(d.out, secret, d.info); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// messageFloor returns the floors of encrypting and of decrypting.
+func messageFloor(s *primitive.Suite, size int) (encrypt, decrypt func() error, err error) {
+	priv, pub, err := s.GenerateSignatureKey(material(s, "signer", s.SeedSize()))
+	if err != nil {
+		return nil, nil, err
+	}
+	if priv, err = s.ExpandSignatureKey(priv); err != nil {
+		return nil, nil, err
+	}
+	var (
+		senderDataSecret = material(s, "sender data secret", s.HashSize())
+		ratchetSecret    = material(s, "ratchet secret", s.HashSize())
+		senderData       = []derivation{newDerivation(s, "key", s.HashSize(), s.KeySize()), newDerivation(s, "nonce", s.HashSize(), s.NonceSize())}
+		ratchet          = []derivation{newDerivation(s, "key", 4, s.KeySize()), newDerivation(s, "nonce", 4, s.NonceSize()), newDerivation(s, "secret", 4, s.HashSize())}
+		tbs              = material(s, "to be signed", contentHeader+groupContext+size)
+		aad              = material(s, "associated data", 40)
+		header           = material(s, "sender data", senderDataLen)
+		content          = material(s, "content", size+contentTrailer)
+		sealed           = make([]byte, 0, len(content)+s.TagSize())
+		sealedHeader     = make([]byte, 0, senderDataLen+s.TagSize())
+	)
+	key := func(ds []derivation) (secret.Bytes, secret.Bytes) { return ds[0].out, ds[1].out }
+	seal := func(ds []derivation, dst, plain []byte) ([]byte, error) {
+		k, n := key(ds)
+		return s.SealAEAD(dst, k, n, aad, plain)
+	}
+	open := func(ds []derivation, dst, ct []byte) error {
+		k, n := key(ds)
+		_, err := s.OpenAEAD(dst, k, n, aad, ct)
+		return err
+	}
+	encrypt = func() error {
+		if err := expand(s, ratchetSecret, ratchet); err != nil {
+			return err
+		}
+		if _, err := s.Sign(priv, tbs); err != nil {
+			return err
+		}
+		if _, err := seal(ratchet, sealed, content); err != nil {
+			return err
+		}
+		if err := expand(s, senderDataSecret, senderData); err != nil {
+			return err
+		}
+		_, err := seal(senderData, sealedHeader, header)
+		return err
+	}
+	if err := encrypt(); err != nil {
+		return nil, nil, err
+	}
+	sig, err := s.Sign(priv, tbs)
+	if err != nil {
+		return nil, nil, err
+	}
+	ct, err1 := seal(ratchet, nil, content)
+	headerCT, err2 := seal(senderData, nil, header)
+	decrypt = func() error {
+		if err := expand(s, senderDataSecret, senderData); err != nil {
+			return err
+		}
+		if err := open(senderData, sealedHeader, headerCT); err != nil {
+			return err
+		}
+		if err := expand(s, ratchetSecret, ratchet); err != nil {
+			return err
+		}
+		if err := open(ratchet, sealed, ct); err != nil {
+			return err
+		}
+		return s.Verify(pub, tbs, sig)
+	}
+	return encrypt, decrypt, errors.Join(err1, err2)
+}
+
+// signed is a message with its signature. All have a key of their own, as the
+// members of a group do.
+func signed(s *primitive.Suite, label string, n, size int) ([]primitive.Verification, error) {
+	vs := make([]primitive.Verification, n)
+	for i := range vs {
+		priv, pub, err := s.GenerateSignatureKey(material(s, fmt.Sprint("key", i), s.SeedSize()))
+		if err != nil {
+			return nil, err
+		}
+		m := material(s, fmt.Sprint(label, i), size)
+		sig, err := s.Sign(priv, m)
+		if err != nil {
+			return nil, err
+		}
+		vs[i] = primitive.Verification{Pub: pub, Message: m, Sig: sig}
+	}
+	return vs, nil
+}
+
+// hashTree hashes as many bytes as the tree of a group whose parents are blank.
+func hashTree(s *primitive.Suite, members int, leaf, parent []byte) {
+	var space [64]byte
+	for range members {
+		s.Hash(space[:0], leaf)
+	}
+	for range members - 1 {
+		s.Hash(space[:0], parent)
+	}
+}
+
+// groupFloor returns the floors of joining a group of floorMembers, and of making
+// one by one commit.
+func groupFloor(s *primitive.Suite) (join, add func() error, err error) {
+	const n = floorMembers
+	leaves, err := signed(s, "leaf", n, leafTBSLen)
+	if err != nil {
+		return nil, nil, err
+	}
+	keyPackages, err := signed(s, "key package", n-1, keyPackageLen)
+	if err != nil {
+		return nil, nil, err
+	}
+	infos, err := signed(s, "group info", 1, groupInfoLen+n*leafLen)
+	if err != nil {
+		return nil, nil, err
+	}
+	initPrivate, initPublic, err := s.DeriveKeyPair(material(s, "init", s.SeedSize()))
+	if err != nil {
+		return nil, nil, err
+	}
+	var (
+		leaf, parent = material(s, "leaf", leafLen), material(s, "parent", parentLen)
+		schedule     = make([]derivation, scheduleSteps)
+		epochSecret  = material(s, "epoch secret", s.HashSize())
+		key          = secret.Bytes(material(s, "welcome key", s.KeySize()))
+		nonce        = secret.Bytes(material(s, "welcome nonce", s.NonceSize()))
+		secrets      = material(s, "group secrets", secretsLen)
+		seed         = secret.Bytes(material(s, "seed", s.SeedSize()))
+		// RFC 9180 hashes the encrypted group info, with the tree inside, into each
+		// seal. It is the same for all, so a floor hashes it once.
+		info = material(s, "info", s.HashSize())
+		room = make([]byte, 0, len(infos[0].Message)+s.TagSize())
+	)
+	for i := range schedule {
+		schedule[i] = newDerivation(s, fmt.Sprint("epoch", i), s.HashSize(), s.HashSize())
+	}
+	sealedInfo, err := s.SealAEAD(nil, key, nonce, nil, infos[0].Message)
+	if err != nil {
+		return nil, nil, err
+	}
+	enc, sealedSecrets, err := s.Seal(initPublic, info, nil, secrets, seed)
+	if err != nil {
+		return nil, nil, err
+	}
+	verify := func(vs []primitive.Verification) error {
+		for i := range vs {
+			if err := s.Verify(vs[i].Pub, vs[i].Message, vs[i].Sig); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	join = func() error {
+		var space [64]byte
+		s.Hash(space[:0], sealedInfo)
+		if _, err := s.OpenWithPublicKey(initPrivate, initPublic, enc, info, nil, sealedSecrets); err != nil {
+			return err
+		}
+		if _, err := s.OpenAEAD(room, key, nonce, nil, sealedInfo); err != nil {
+			return err
+		}
+		if err := expand(s, epochSecret, schedule); err != nil {
+			return err
+		}
+		hashTree(s, n, leaf, parent)
+		return errors.Join(verify(infos), verify(leaves))
+	}
+	add = func() error {
+		if err := errors.Join(verify(keyPackages), verify(leaves[1:])); err != nil {
+			return err
+		}
+		hashTree(s, n, leaf, parent)
+		if err := expand(s, epochSecret, schedule); err != nil {
+			return err
+		}
+		if _, err := s.SealAEAD(room, key, nonce, nil, infos[0].Message); err != nil {
+			return err
+		}
+		var space [64]byte
+		s.Hash(space[:0], sealedInfo)
+		for range n - 1 {
+			if _, _, err := s.Seal(initPublic, info, nil, secrets, seed); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return join, add, nil
+}
+
+// syncFloor opens a store in dir and returns one durable Apply.
+func syncFloor(s *primitive.Suite, dir string) (op, closeStore func() error, err error) {
+	st, err := store.Open(dir, store.Options{Key: material(s, "database key", store.KeySize)})
+	if err != nil {
+		return nil, nil, err
+	}
+	value := material(s, "record", 256)
+	k := store.Client(1).Data(nil, []byte("sync"))
+	op = func() error {
+		var c store.ChangeSet
+		c.Put(k, value)
+		return st.Apply(&c)
+	}
+	return op, st.Close, nil
+}
+
+type floorKey struct {
+	suite uint16
+	work  string
+	size  int
+}
+
+// floors keeps what newFloor made, for the whole run.
+var floors = map[floorKey]func() error{}
+
+// floorOf returns the floor of a work, set up once.
+func floorOf(b *testing.B, k floorKey) func() error {
+	b.Helper()
+	if k.work != workEncrypt && k.work != workDecrypt {
+		k.size = 0
+	}
+	if op, ok := floors[k]; ok {
+		return op
+	}
+	s, ok := primitive.Lookup(k.suite)
+	if !ok {
+		b.Fatalf("no suite %d", k.suite)
+	}
+	var err error
+	switch k.work {
+	case workEncrypt, workDecrypt:
+		e, d := floorKey{k.suite, workEncrypt, k.size}, floorKey{k.suite, workDecrypt, k.size}
+		floors[e], floors[d], err = messageFloor(s, k.size)
+	case workJoin, workAdd:
+		j, a := floorKey{k.suite, workJoin, 0}, floorKey{k.suite, workAdd, 0}
+		floors[j], floors[a], err = groupFloor(s)
+	case workSync:
+		var closeStore func() error
+		if floors[k], closeStore, err = syncFloor(s, scratchDir(b)); err == nil {
+			atEnd = append(atEnd, closeStore)
+		}
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return floors[k]
+}
+
+// timing is what a floor takes an operation, in nanoseconds, and when it was
+// measured. cpu is processor time, 0 where that is not known.
+type timing struct {
+	at         time.Time
+	nanos, cpu float64
+}
+
+var timings = map[floorKey]timing{}
+
+// floorTime measures a floor, in nanoseconds an operation: the median of slices,
+// since the machine may not be ours alone. It is taken anew for each cell, but not
+// for each of the runs by which testing finds the right b.N.
+func floorTime(b *testing.B, k floorKey) timing {
+	b.Helper()
+	op := floorOf(b, k)
+	const fresh = 5 * time.Second
+	if t := timings[k]; t.nanos > 0 && time.Since(t.at) < fresh {
+		return t
+	}
+	n, atLeast := 15, 4*time.Millisecond
+	if testing.Short() {
+		n, atLeast = 3, time.Millisecond
+	}
+	if k.work == workJoin || k.work == workAdd {
+		n = min(n, 5)
+	}
+	t := sliceTimes(b, op, n, atLeast)
+	t.at = time.Now()
+	timings[k] = t
+	return t
+}
+
+// sliceTimes returns the median times of op over n slices of at least d each.
+func sliceTimes(b *testing.B, op func() error, n int, d time.Duration) timing {
+	b.Helper()
+	wall, cpu := make([]float64, n), make([]float64, n)
+	for i := range n {
+		count, start, used := 0, time.Now(), cpuTime()
+		for time.Since(start) < d || count == 0 {
+			if err := op(); err != nil {
+				b.Fatal(err)
+			}
+			count++
+		}
+		wall[i] = float64(time.Since(start).Nanoseconds()) / float64(count)
+		cpu[i] = float64((cpuTime() - used).Nanoseconds()) / float64(count)
+	}
+	slices.Sort(wall)
+	slices.Sort(cpu)
+	return timing{nanos: wall[n/2], cpu: cpu[n/2]}
+}
+
+// BenchmarkFloor has a line for each work. Joining, adding and syncing have no
+// message and the size in their name means nothing; it is there for the tools.
+func BenchmarkFloor(b *testing.B) {
+	suites, sizes := []uint16{1, 2}, []int{16, 1 << 10, 64 << 10}
+	if testing.Short() {
+		suites, sizes = suites[:1], sizes[:1]
+	}
+	var cells []cell
+	for _, suite := range suites {
+		for _, work := range []string{workEncrypt, workDecrypt} {
+			for _, size := range sizes {
+				cells = append(cells, cell{suite: suite, work: work, size: size})
+			}
+		}
+		for _, work := range []string{workJoin, workAdd, workSync} {
+			cells = append(cells, cell{suite: suite, work: work, size: 1 << 10})
+		}
+	}
+	for _, c := range cells {
+		b.Run(c.name(), func(b *testing.B) {
+			op := floorOf(b, floorKey{c.suite, c.work, c.size})
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := op(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if perSecond := float64(b.N) / b.Elapsed().Seconds(); !math.IsInf(perSecond, 0) && c.work != workJoin && c.work != workAdd {
+				b.ReportMetric(perSecond, "msg/s")
+			}
+		})
+	}
+}

@@ -1,0 +1,91 @@
+package messages
+
+import "fmt"
+
+// What holds secrets prints without them under every verb. fmt asks no method of
+// what it finds behind a pointer that its verb does not fit, so each message that has
+// a secret writes its fields under the one verb that fits all.
+
+// Format writes the fields, [secret] for those that are.
+func (v AddCredential) Format(f fmt.State, _ rune) {
+	type fields AddCredential
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
+func (v CommitMerged) Format(f fmt.State, _ rune) {
+	type fields CommitMerged
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
+func (v ConversationJoined) Format(f fmt.State, _ rune) {
+	type fields ConversationJoined
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
+func (v ConversationRead) Format(f fmt.State, _ rune) {
+	type fields ConversationRead
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
+func (v DataRead) Format(f fmt.State, _ rune) {
+	type fields DataRead
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
+func (v EncryptMessage) Format(f fmt.State, _ rune) {
+	type fields EncryptMessage
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
+func (v ImportKeyPackage) Format(f fmt.State, _ rune) {
+	type fields ImportKeyPackage
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
+func (v MessageDecrypted) Format(f fmt.State, _ rune) {
+	type fields MessageDecrypted
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
+func (v PutPSK) Format(f fmt.State, _ rune) {
+	type fields PutPSK
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
+func (v Released) Format(f fmt.State, _ rune) {
+	type fields Released
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
+func (v SecretExported) Format(f fmt.State, _ rune) {
+	type fields SecretExported
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
+func (v SetData) Format(f fmt.State, _ rune) {
+	type fields SetData
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
+func (v DecryptResult) Format(f fmt.State, _ rune) {
+	type fields DecryptResult
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
+func (v MessagesDecrypted) Format(f fmt.State, _ rune) {
+	type fields MessagesDecrypted
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}

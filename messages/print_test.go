@@ -1,0 +1,30 @@
+package messages
+
+import (
+	"testing"
+
+	"github.com/conclave-mls/conclave/internal/secret/secrettest"
+)
+
+// TestSecretsDoNotPrint fills every type of the package and looks for secrets in
+// all that fmt, JSON and the loggers make of it.
+func TestSecretsDoNotPrint(t *testing.T) {
+	secrettest.Types(t, []any{
+		new(Abort), new(Aborted), new(AddCredential), new(AddMembers), new(Address), new(Begin),
+		new(ClearPendingProposal), new(ClientEntry), new(ClientReady), new(ClientsListed), new(CommitBundle), new(CommitInDoubt),
+		new(CommitMerged), new(CommitPendingProposals), new(CommitSettled), new(ConversationCreated), new(ConversationJoined), new(ConversationRead),
+		new(ConversationsListed), new(ConversationWiped), new(CountKeyPackages), new(CreateConversation), new(CredentialAdded), new(CredentialEntry),
+		new(CredentialInUse), new(CredentialRemoved), new(CredentialsListed), new(DataRead), new(DataSet), new(DecryptMessage), new(DecryptMessages), new(MessagesDecrypted), new(ProposePSK), new(DecryptResult),
+		new(DeleteKeyPackages), new(DeletePSK), new(DropInDoubt), new(EncryptMessage), new(EpochChanged), new(ExportGroupInfo),
+		new(ExportSecret), new(FinalConversation), new(Finish), new(Finished), new(GenerateKeyPackages), new(GroupInfoExported),
+		new(ImportKeyPackage), new(InDoubtDropped), new(InitClient), new(JoinByExternalCommit), new(KeyPackageEntry), new(KeyPackageImported),
+		new(KeyPackagesCounted), new(KeyPackagesDeleted), new(KeyPackagesGenerated), new(KeyPackagesListed), new(ListClients), new(ListConversations),
+		new(ListCredentials), new(ListKeyPackages), new(ListMembers), new(Member), new(MembersListed), new(MessageDecrypted),
+		new(MessageEncrypted), new(MessageRejected), new(Observer), new(PendingProposalCleared), new(ProcessWelcome), new(ProposalCreated),
+		new(ProposeAdd), new(ProposeRemove), new(ProposeUpdate), new(PSKDeleted), new(PSKPut), new(PutPSK),
+		new(ReadConversation), new(ReadData), new(ReceiveConfig), new(Released), new(RemoveCredential), new(RemoveMembers),
+		new(SecretExported), new(Sender), new(SetCredential), new(SetData), new(Step), new(Touch),
+		new(Touched), new(TransactionBegun), new(TransactionFailed), new(transactionKey), new(UpdateKeyMaterial), new(Verdict),
+		new(WipeConversation),
+	}, nil, "")
+}

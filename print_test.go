@@ -1,0 +1,17 @@
+package conclave
+
+import (
+	"testing"
+
+	"github.com/conclave-mls/conclave/internal/secret/secrettest"
+)
+
+// TestSecretsDoNotPrint fills every type of the package and looks for secrets in
+// all that fmt, JSON and the loggers make of it.
+func TestSecretsDoNotPrint(t *testing.T) {
+	secrettest.Types(t, []any{
+		new(Client), new(ClientOptions), new(Conversation), new(decryptAll), new(Decrypted), new(decryptedOrError),
+		new(Engine), new(Error), new(Incoming), new(JoinOptions), new(Metrics), new(Options),
+		new(scope), new(Tx), new(waiting),
+	}, nil, "")
+}
