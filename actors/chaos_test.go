@@ -18,6 +18,7 @@ import (
 func TestChaos(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { chaos(t, seed) })
+		t.Run(fmt.Sprint("RFC_9420, seed ", seed), func(t *testing.T) { chaos(t, seed) })
 	}
 }
 
@@ -131,7 +132,13 @@ func chaos(t *testing.T, seed uint64) {
 						if err := p.try(p.in("", tx), end); err != nil && !errors.Is(err, messages.ErrTransactionFailed) {
 							t.Errorf("%s: %T: %v", p.name, end, err)
 						}
-					case 5, 6, 7:
+					case 5:
+						// Losing hope, and joining anew.
+						info, err := w.sys.Ask(context.Background(), members[roll(len(members))].at(id), messages.ExportGroupInfo{})
+						if err == nil && roll(3) == 0 {
+							_ = p.try(p.at(""), messages.JoinByExternalCommit{GroupInfo: info.(messages.GroupInfoExported).GroupInfo})
+						}
+					case 6, 7:
 						log := w.service.since(id, 0)
 						for _, b := range log {
 							_ = p.try(p.at(id), messages.DecryptMessage{Message: b.Commit})
@@ -157,7 +164,21 @@ func chaos(t *testing.T, seed uint64) {
 				for _, b := range w.service.since(id, 0) {
 					_ = p.try(p.at(id), messages.DecryptMessage{Message: b.Commit})
 				}
-				if state := p.state(id); len(state.PendingProposals) > 0 {
+				state := p.state(id)
+				if !state.Exists {
+					// It gave up on a join that was accepted after all, and that join
+					// has removed the member it was before. So it joins once more.
+					behind++
+					for _, q := range members {
+						if got := q.state(id); got.Exists && got.Epoch == uint64(w.service.length(id)) {
+							info := ask[messages.GroupInfoExported](t, w.sys, q.at(id), messages.ExportGroupInfo{}).GroupInfo
+							_ = p.try(p.at(""), messages.JoinByExternalCommit{GroupInfo: info})
+							break
+						}
+					}
+					continue
+				}
+				if len(state.PendingProposals) > 0 {
 					_ = p.try(p.at(id), messages.CommitPendingProposals{})
 					behind++
 				} else if p.try(p.at(id), messages.EncryptMessage{}) != nil || state.Epoch != uint64(w.service.length(id)) {

@@ -521,3 +521,25 @@ func TestExternalJoin(t *testing.T) {
 		}
 	})
 }
+
+// TestTwoInDoubt: a join that nobody will ever accept does not keep a commit of the
+// older group from being settled.
+func TestTwoInDoubt(t *testing.T) {
+	w, alice, bob := pair(t)
+	info := ask[messages.GroupInfoExported](t, w.sys, alice.at(conv), messages.ExportGroupInfo{}).GroupInfo
+	w.service.set(w.lost(false))
+	wantErrorAs[*messages.CommitInDoubt](t, bob.try(bob.at(""), messages.JoinByExternalCommit{GroupInfo: info}))
+	wantErrorAs[*messages.CommitInDoubt](t, bob.update(bob.at(conv)))
+	w.service.set(func(_ context.Context, _ string, b messages.CommitBundle) (messages.Verdict, error) {
+		if b.Welcome == nil && b.Hash == w.service.sent[1].Hash {
+			return messages.Verdict{}, errLost
+		}
+		return messages.Verdict{}, nil
+	})
+	bob.encryptWhenSettled()
+	if got := bob.state(conv); got.Epoch != 2 || len(got.InDoubt) != 1 || !got.InDoubt[0].Join {
+		t.Errorf("epoch %d, in doubt %+v; want epoch 2 and the join", got.Epoch, got.InDoubt)
+	}
+	alice.sync(conv)
+	agree(t, conv, alice, bob)
+}

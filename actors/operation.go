@@ -48,37 +48,52 @@ func (s *System) perform(ctx context.Context, at place, id messages.Conversation
 }
 
 // within runs a sequence of steps in the caller's transaction, or in one of its own
-// that ends with it.
+// that ends with it. One of its own that has to give way in a deadlock before it has
+// sent anything is run again: the caller knows of no transaction.
 func (s *System) within(ctx context.Context, at place, f func(at place) (messages.Reply, error)) (messages.Reply, error) {
 	if at.tx != nil {
 		return f(at)
 	}
+	for try := 1; ; try++ {
+		reply, sent, err := s.alone(ctx, at, f)
+		switch {
+		case err != nil && s.gate.closed.Load() && (errors.Is(err, messages.ErrInvalidTransaction) || errors.Is(err, messages.ErrConflict)):
+			return nil, messages.ErrClosed // it was aborted under our hands
+		case errors.Is(err, messages.ErrConflict) && !sent && try < maxTries:
+			continue
+		}
+		return reply, err
+	}
+}
+
+// alone runs a sequence of steps in a transaction of its own, and tells whether a
+// commit has left.
+func (s *System) alone(ctx context.Context, at place, f func(at place) (messages.Reply, error)) (reply messages.Reply, sent bool, err error) {
 	begun, err := newTask(ctx, messages.Begin{}).wait(at.client.coordinator)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	tx, ok := s.transactions.load(begun.(messages.TransactionBegun).Transaction)
 	if !ok {
-		return nil, messages.ErrClosed // it was ended under our hands
+		return nil, false, messages.ErrInvalidTransaction
 	}
 	at.tx = tx
-	var reply messages.Reply
 	err = safely(s.log, "operation", func() (err error) {
 		reply, err = f(at)
 		return err
 	})
 	if err != nil {
 		_, _ = newTask(context.WithoutCancel(ctx), messages.Abort{}).wait(tx.actor)
-		return nil, err
+		return nil, tx.sent.Load(), err
 	}
-	if _, err := newTask(ctx, messages.Finish{}).wait(tx.actor); err != nil {
+	if _, err = newTask(ctx, messages.Finish{}).wait(tx.actor); err != nil {
 		var failed *messages.TransactionFailed
 		if errors.As(err, &failed) {
-			return nil, failed.Err // the caller knows of no transaction
+			err = failed.Err
 		}
-		return nil, err
+		return nil, tx.sent.Load(), err
 	}
-	return reply, nil
+	return reply, tx.sent.Load(), nil
 }
 
 // touchConversation takes a conversation's guard and does nothing.

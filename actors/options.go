@@ -54,6 +54,7 @@ type Options struct {
 
 // Bounds that are not options.
 const (
+	maxTries        = 3           // of an operation that gives way in a deadlock
 	maxRetries      = 5           // of one send
 	maxResendPause  = time.Minute // between resends of a commit in doubt
 	reserveBlock    = 64          // own generations reserved at a time

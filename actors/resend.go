@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/conclave-mls/conclave/messages"
@@ -12,8 +13,12 @@ import (
 // settles it: a delivery service that has accepted the first copy may call the
 // second one stale. A no counts where the delivery service was asked about the
 // commit itself, by CommitStatus.
+//
+// Several may be in doubt, a commit of the group and a join beside it; they take
+// turns, and one that a step waits for goes first.
 type resend struct {
 	f       *inflight
+	wanted  *inflight // what the waiters wait for
 	pause   time.Duration
 	timer   *time.Timer // nil: a call is under way
 	call    int         // counts them; a transport that overstays its time is not waited for
@@ -28,24 +33,22 @@ type resendDue struct{ resend *resend }
 type resendResult struct {
 	resend  *resend
 	call    int
+	f       *inflight        // that was sent; the resend may be at another one by now
 	verdict messages.Verdict // zero: nothing new
 }
 
 func (resendDue) letter()    {}
 func (resendResult) letter() {}
 
-// unsettled returns the commit to send again: of the committed state's epoch, or a
-// join.
-func (c *conversation) unsettled() *inflight {
+// unsettled returns the commits to send again: of the committed state's epoch, and
+// joins.
+func (c *conversation) unsettled() []*inflight {
 	if c.state == nil {
 		return nil
 	}
-	for _, f := range c.state.inflight {
-		if f.status == statusSent && (f.isJoin || c.based(&stage{state: c.state}, f)) {
-			return f
-		}
-	}
-	return nil
+	return slices.DeleteFunc(slices.Clone(c.state.inflight), func(f *inflight) bool {
+		return f.status != statusSent || !f.isJoin && !c.based(&stage{state: c.state}, f)
+	})
 }
 
 // scheduleResend begins to work on a commit in doubt, if there is one and nothing is
@@ -54,11 +57,11 @@ func (c *conversation) scheduleResend() {
 	if c.closed || c.sending != nil || c.resend != nil {
 		return
 	}
-	f := c.unsettled()
-	if f == nil || c.client.config.Load().transport == nil {
+	all := c.unsettled()
+	if len(all) == 0 || c.client.config.Load().transport == nil {
 		return
 	}
-	c.resend = &resend{f: f, pause: c.sys.options.RetryPause}
+	c.resend = &resend{f: all[0], pause: c.sys.options.RetryPause}
 	c.entry.hold()
 	c.startTimer(c.resend)
 }
@@ -82,7 +85,7 @@ func (c *conversation) stopResend() {
 		r.cancel()
 	}
 	for _, t := range r.waiters {
-		doubt := r.f.doubt()
+		doubt := r.wanted.doubt()
 		t.answer(nil, &doubt)
 	}
 	c.entry.release()
@@ -92,7 +95,7 @@ func (c *conversation) stopResend() {
 // epoch is over. Those who waited for that go on.
 func (c *conversation) endResend() {
 	r := c.resend
-	if r == nil || c.state == nil || c.state.find(r.f.hash) != nil {
+	if r == nil || c.state == nil || c.state.find(r.f.hash) != nil && (r.wanted == nil || c.state.find(r.wanted.hash) != nil) {
 		return
 	}
 	waiters := r.waiters
@@ -101,6 +104,7 @@ func (c *conversation) endResend() {
 	for _, t := range waiters {
 		c.entry.actor.send(t)
 	}
+	c.scheduleResend()
 }
 
 // settleFirst lets a step wait for one resend of the commit in doubt, which begins
@@ -108,12 +112,14 @@ func (c *conversation) endResend() {
 func (c *conversation) settleFirst(st *stage, t *task, f *inflight) error {
 	c.scheduleResend()
 	r := c.resend
-	if r == nil || r.f.hash != f.hash {
+	if r == nil {
 		doubt := f.doubt()
 		return &doubt
 	}
+	r.wanted = f
 	r.waiters = append(r.waiters, t)
 	if r.timer != nil && r.timer.Stop() {
+		r.f = f
 		c.resendNow(resendDue{r})
 	}
 	return errAnswerLater
@@ -134,15 +140,16 @@ func (c *conversation) resendNow(l resendDue) {
 	var ctx context.Context
 	ctx, r.cancel = context.WithTimeout(c.sys.background, c.sys.options.SendTimeout)
 	r.call++
-	cancel, call := r.cancel, r.call
-	expired := context.AfterFunc(ctx, func() { c.entry.actor.send(resendResult{resend: r, call: call}) })
+	cancel, result := r.cancel, resendResult{resend: r, call: r.call, f: r.f}
+	expired := context.AfterFunc(ctx, func() { c.entry.actor.send(result) })
 	c.sys.goroutines.Add(1)
 	go func() {
 		defer c.sys.goroutines.Done()
 		defer cancel()
-		verdict := c.ask(ctx, transport, r.f)
+		answered := result
+		answered.verdict = c.ask(ctx, transport, result.f)
 		expired()
-		c.entry.actor.send(resendResult{r, call, verdict})
+		c.entry.actor.send(answered)
 	}()
 }
 
@@ -174,11 +181,16 @@ func (c *conversation) resent(l resendResult) {
 	r := l.resend
 	if c.resend != r || l.call != r.call {
 		if l.verdict.Kind != 0 { // late, but it says something
-			c.settleLater(r.f.hash, l.verdict)
+			c.settleLater(l.f.hash, l.verdict)
 		}
 		return
 	}
 	r.call++
+	if len(r.waiters) > 0 && l.verdict.Kind == 0 && r.f.hash != r.wanted.hash {
+		r.f = r.wanted // that was another one's turn
+		c.resendNow(resendDue{r})
+		return
+	}
 	waiters := r.waiters
 	r.waiters = nil
 	if l.verdict.Kind == 0 {
@@ -186,6 +198,7 @@ func (c *conversation) resent(l resendResult) {
 			doubt := r.f.doubt()
 			t.answer(nil, &doubt)
 		}
+		c.takeTurns(r)
 		c.startTimer(r)
 		return
 	}
@@ -197,14 +210,23 @@ func (c *conversation) resent(l resendResult) {
 		if st.state == nil || st.clean() {
 			st.state = c.state
 		}
-		if err := c.settleVerdict(st, r.f.hash, l.verdict); err != nil {
+		if err := c.settleVerdict(st, l.f.hash, l.verdict); err != nil {
 			c.sys.log.Error("settling a commit", logID(c.id), logError(err))
 		}
 	} else {
-		c.settleLater(r.f.hash, l.verdict)
+		c.settleLater(l.f.hash, l.verdict)
 	}
 	for _, t := range waiters {
 		c.entry.actor.send(t) // behind the settling, if that is a step of its own
+	}
+}
+
+// takeTurns chooses the next commit to send again.
+func (c *conversation) takeTurns(r *resend) {
+	all := c.unsettled()
+	i := slices.IndexFunc(all, func(f *inflight) bool { return f.hash == r.f.hash })
+	if len(all) > 0 {
+		r.f = all[(i+1)%len(all)]
 	}
 }
 

@@ -45,7 +45,7 @@ func newWorld(t *testing.T, change ...func(*Options)) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t, store: s, service: newService(), peers: make(map[string]*peer)}
-	if strings.HasPrefix(t.Name(), "TestProfileRFC9420/") {
+	if strings.Contains(t.Name(), "RFC") {
 		w.profile = messages.ProfileRFC9420
 	}
 	w.options = Options{
