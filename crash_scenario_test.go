@@ -10,9 +10,12 @@ import (
 )
 
 const (
-	red  = conclave.ConversationID("red")
-	blue = conclave.ConversationID("blue")
+	red   = conclave.ConversationID("red")
+	blue  = conclave.ConversationID("blue")
+	green = conclave.ConversationID("green") // created late
 )
+
+var colours = []conclave.ConversationID{red, blue, green}
 
 // people are the clients of the scenario, in the order in which they first act.
 var people = []conclave.ClientID{"alice", "bob", "carol", "dave", "erin"}
@@ -35,6 +38,8 @@ func (w *crashWorld) scenario() {
 		{"abort", w.playAbort},
 		{"transaction with commit", w.playTransactionWithCommit},
 		{"abort with commit", w.playAbortWithCommit},
+		{"abort after commit", w.playAbortAfterCommit},
+		{"many commits", w.playManyCommits},
 		{"conflict", w.playConflict},
 		{"remove", w.playRemove},
 		{"talk again", w.playTalk},
@@ -48,7 +53,7 @@ func (w *crashWorld) scenario() {
 				w.t.Fatalf("%s: %s: %v", w.step, e.client, e.Err)
 			}
 		}
-		w.agree(red, blue)
+		w.agree(colours...)
 		if w.t.Failed() {
 			w.t.FailNow()
 		}
@@ -80,7 +85,7 @@ func (w *crashWorld) playCreate() {
 }
 
 func (w *crashWorld) playTalk() {
-	for _, id := range []conclave.ConversationID{red, blue} {
+	for _, id := range colours {
 		for _, from := range w.ds.Members(id) {
 			if from != w.witness.ID() {
 				w.say(from, id, "hello")
@@ -134,7 +139,8 @@ func (w *crashWorld) try(what string, sent bool) {
 	inRed, inBlue := w.say("bob", red, "in red"), w.say("bob", blue, "in blue")
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.ledger = ledger{client: "alice", done: w.ledger.done, trying: what, reads: [][]byte{inRed, inBlue}}
+	epoch, _ := w.ds.Epoch(red)
+	w.ledger = ledger{client: "alice", done: w.ledger.done, trying: what, reads: [][]byte{inRed, inBlue}, epoch: epoch}
 	if sent {
 		w.ledger.reads, w.ledger.sent = w.ledger.reads[1:], inRed
 	}
@@ -201,6 +207,22 @@ func (w *crashWorld) playAbort() {
 		w.t.Fatalf("%s: %v", w.step, err)
 	}
 	w.ended(false)
+	w.reads(map[conclave.ConversationID]bool{red: true, blue: true})
+}
+
+// reads checks of which conversations alice can read the message that an aborted transaction has read.
+func (w *crashWorld) reads(want map[conclave.ConversationID]bool) {
+	w.t.Helper()
+	for _, in := range w.ds.Waiting("alice", 2) {
+		_, err := w.devices["alice"].DecryptMessage(w.t.Context(), in.Conversation, in.Message)
+		if got := err == nil; got != want[in.Conversation] || !got && !errors.Is(err, conclave.CodeDuplicateMessage) {
+			w.t.Errorf("%s: the message in %s: %v, want it to be read: %t", w.step, in.Conversation, err, want[in.Conversation])
+		}
+		w.mu.Lock()
+		w.answered[delivery{"alice", sha256.Sum256(in.Message)}] = true
+		w.mu.Unlock()
+	}
+	w.ds.Done("alice", 2)
 }
 
 func (w *crashWorld) playTransactionWithCommit() {
@@ -221,6 +243,72 @@ func (w *crashWorld) playAbortWithCommit() {
 		w.t.Fatalf("%s: %v", w.step, err)
 	}
 	w.ended(false)
+	w.reads(map[conclave.ConversationID]bool{red: false, blue: true})
+}
+
+// playAbortAfterCommit aborts a transaction that has entered the next epoch by another member's commit and spoken there. Alice enters that epoch again.
+func (w *crashWorld) playAbortAfterCommit() {
+	ctx := w.t.Context()
+	_, err := w.devices["bob"].UpdateKeyMaterial(ctx, red)
+	w.must(err)
+	err = w.devices["alice"].Transaction(ctx, func(tx *conclave.Tx) error {
+		for _, in := range w.ds.Waiting("alice", 1) {
+			if _, err := tx.DecryptMessage(ctx, in.Conversation, in.Message); err != nil {
+				return err
+			}
+		}
+		for range 3 {
+			sealed, err := tx.EncryptMessage(ctx, red, []byte("in the next epoch"))
+			if err != nil {
+				return err
+			}
+			w.handOut(sealed)
+		}
+		return errTakenBack
+	})
+	if !errors.Is(err, errTakenBack) {
+		w.t.Fatalf("%s: %v", w.step, err)
+	}
+	w.settle()
+	w.say("alice", red, "in the next epoch, for good")
+}
+
+// playManyCommits creates a conversation and commits in it and in two others, all in one transaction, which is aborted: each commit stands.
+func (w *crashWorld) playManyCommits() {
+	ctx := w.t.Context()
+	keyPackages, err := w.ds.Claim("bob", w.witness.ID())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	err = w.devices["alice"].Transaction(ctx, func(tx *conclave.Tx) error {
+		if err := tx.CreateConversation(ctx, green, conclave.ConversationOptions{}); err != nil {
+			return err
+		}
+		for _, commit := range []func() (conclave.CommitMerged, error){
+			func() (conclave.CommitMerged, error) { return tx.AddMembers(ctx, green, keyPackages...) },
+			func() (conclave.CommitMerged, error) { return tx.UpdateKeyMaterial(ctx, blue) },
+			func() (conclave.CommitMerged, error) { return tx.UpdateKeyMaterial(ctx, red) },
+			func() (conclave.CommitMerged, error) { return tx.UpdateKeyMaterial(ctx, green) },
+		} {
+			_, err := commit()
+			w.landed()
+			if err != nil {
+				return err
+			}
+			for _, id := range colours {
+				sealed, err := tx.EncryptMessage(ctx, id, []byte("taken back"))
+				if err != nil {
+					return err
+				}
+				w.handOut(sealed)
+			}
+		}
+		return errTakenBack
+	})
+	failed, ok := errors.AsType[*conclave.TransactionFailed](err)
+	if !ok || len(failed.Final) != 4 {
+		w.t.Fatalf("%s: %v", w.step, err)
+	}
 }
 
 // playConflict lets alice commit in an epoch that bob has ended.

@@ -56,8 +56,9 @@ type ledger struct {
 	done   string   // the data that the last transaction whose end was answered has set
 	trying string   // the data that the transaction under way sets; it counts as done, or not at all
 	reads  [][]byte // messages that transaction decrypts
-	// sent is a message that the transaction decrypts before it commits, in the conversation of that commit.
-	sent []byte
+	// sent is a message that the transaction decrypts before it commits, in red, the conversation of that commit, which is in an epoch then.
+	sent  []byte
+	epoch uint64
 }
 
 const crashDir = "state/engine"
