@@ -99,8 +99,14 @@ func (n *UpdatePathNode) append(b []byte) []byte {
 func (n *UpdatePathNode) read(r *reader) {
 	n.EncryptionKey = r.opaque()
 	r.vector(maxPathCiphertexts, func(r *reader) {
+		left := len(r.b)
 		var c HPKECiphertext
 		c.read(r)
+		if n.EncryptedPathSecret == nil && r.err == nil {
+			// All are of one size in a message that is well made, and the room is
+			// bounded by the bytes that are there. A short first one proves nothing.
+			n.EncryptedPathSecret = make([]HPKECiphertext, 0, left/max(left-len(r.b), 48)+1)
+		}
 		n.EncryptedPathSecret = append(n.EncryptedPathSecret, c)
 	})
 }
