@@ -56,6 +56,11 @@ func (s scope) ProposeUpdate(ctx context.Context, id ConversationID) (ProposalBu
 	return s.at(id).ProposeUpdate(ctx)
 }
 
+// ProposePSK is [Conversation.ProposePSK].
+func (s scope) ProposePSK(ctx context.Context, id ConversationID, pskID []byte) (ProposalBundle, error) {
+	return s.at(id).ProposePSK(ctx, pskID)
+}
+
 // ClearPendingProposal is [Conversation.ClearPendingProposal].
 func (s scope) ClearPendingProposal(ctx context.Context, id ConversationID, ref ProposalRef) error {
 	return s.at(id).ClearPendingProposal(ctx, ref)

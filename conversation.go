@@ -117,6 +117,12 @@ func (c *Conversation) ProposeUpdate(ctx context.Context) (ProposalBundle, error
 	return ask[messages.ProposalCreated](ctx, c.scope, "ProposeUpdate", c.id, messages.ProposeUpdate{})
 }
 
+// ProposePSK proposes that the next epoch depend on the external pre-shared key that [Client.PutPSK] has put under the id here. The proposal is pending;
+// every member needs the same key under the same id to follow the commit.
+func (c *Conversation) ProposePSK(ctx context.Context, pskID []byte) (ProposalBundle, error) {
+	return ask[messages.ProposalCreated](ctx, c.scope, "ProposePSK", c.id, messages.ProposePSK{ID: pskID})
+}
+
 // ClearPendingProposal forgets one pending proposal, for when the delivery service has refused it. [CodePendingProposalNotFound] where none has the reference.
 func (c *Conversation) ClearPendingProposal(ctx context.Context, ref ProposalRef) error {
 	_, err := ask[messages.PendingProposalCleared](ctx, c.scope, "ClearPendingProposal", c.id, messages.ClearPendingProposal{Ref: ref})

@@ -164,6 +164,46 @@ func TestPSK(t *testing.T) {
 	wantCode(t, alice.PutPSK(ctx, []byte("id"), make([]byte, 1<<20)), conclave.CodeInvalidArgument)
 }
 
+// TestProposePSK lets two members begin an epoch that depends on a key both of them were given.
+func TestProposePSK(t *testing.T) {
+	w := newWorld(t, "alice", "bob")
+	ctx := t.Context()
+	list := w.group("room", "alice", "bob")
+	alice, bob := list[0], list[1]
+	id, key := []byte("id"), conclave.Secret("sixteen bytes ok")
+	for _, d := range list {
+		if err := d.PutPSK(ctx, id, key.Clone()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	proposal, err := alice.ProposePSK(ctx, "room", id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.ds.Send("alice", "room", proposal.Message)
+	before, err := bob.Conversation("room").Epoch(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	if merged, err := alice.CommitPendingProposals(ctx, "room"); err != nil || !merged.Sent {
+		t.Fatalf("committing: %+v, %v", merged, err)
+	}
+	w.settle()
+	for _, d := range list {
+		if epoch, err := d.Conversation("room").Epoch(ctx); err != nil || epoch != before+1 {
+			t.Errorf("%s is in epoch %d, %v, want %d", d.ID(), epoch, err, before+1)
+		}
+	}
+	sealed, err := bob.EncryptMessage(ctx, "room", []byte("both had it"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := alice.DecryptMessage(ctx, "room", sealed); err != nil || string(m.Plaintext) != "both had it" {
+		t.Errorf("read %q, %v", []byte(m.Plaintext), err)
+	}
+}
+
 func TestCredentials(t *testing.T) {
 	w := newWorld(t, "alice")
 	ctx := t.Context()

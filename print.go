@@ -26,9 +26,9 @@ func (c Conversation) Format(f fmt.State, _ rune) {
 func (t Tx) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, t.String()) }
 
 // Format writes the fields, [secret] for those that are.
-func (v Options) Format(f fmt.State, _ rune) {
+func (o Options) Format(f fmt.State, _ rune) {
 	type fields Options
-	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+	_, _ = fmt.Fprintf(f, "%+v", fields(o))
 }
 
 // Format writes the fields, [secret] for those that are.

@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"slices"
+
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/mlsgroup"
 )
@@ -64,11 +66,37 @@ func (c *conversation) openRun(st *stage, list [][]byte) (opened []messages.Mess
 	}
 	contents, errs := mlsgroup.OpenAll(keys)
 	for i, step := range steps {
-		if errs[i] != nil {
-			return opened, true
+		if refused = errs[i] != nil; refused {
+			break
 		}
-		c.advance(st, step)
 		opened = append(opened, received(contents[i], step.Next.Epoch()))
 	}
-	return opened, false
+	c.advanceAll(st, steps[:len(opened)])
+	return opened, refused
+}
+
+// advanceAll stages transitions that follow one another as one: of what they do to a
+// record only the last is written, as nobody sees the states between.
+func (c *conversation) advanceAll(st *stage, steps []*mlsgroup.Transition) {
+	if len(steps) == 0 {
+		return
+	}
+	all := &mlsgroup.Transition{Next: steps[len(steps)-1].Next}
+	seen := make(map[string]bool)
+	for _, step := range slices.Backward(steps) {
+		for _, change := range slices.Backward(step.Changes) {
+			if change.Op != mlsgroup.DeleteRange {
+				if seen[string(change.Key)] {
+					continue
+				}
+				seen[string(change.Key)] = true
+			}
+			all.Changes = append(all.Changes, change)
+		}
+	}
+	slices.Reverse(all.Changes)
+	for _, step := range steps {
+		all.Consumed = append(all.Consumed, step.Consumed...)
+	}
+	c.advance(st, all)
 }

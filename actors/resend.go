@@ -32,8 +32,8 @@ type resendDue struct{ resend *resend }
 // resendResult is what came of one resend.
 type resendResult struct {
 	resend  *resend
+	f       *inflight // that was sent: by now it may be another one's turn
 	call    int
-	f       *inflight        // that was sent; the resend may be at another one by now
 	verdict messages.Verdict // zero: nothing new
 }
 
@@ -140,16 +140,15 @@ func (c *conversation) resendNow(l resendDue) {
 	var ctx context.Context
 	ctx, r.cancel = context.WithTimeout(c.sys.background, c.sys.options.SendTimeout)
 	r.call++
-	cancel, result := r.cancel, resendResult{resend: r, call: r.call, f: r.f}
-	expired := context.AfterFunc(ctx, func() { c.entry.actor.send(result) })
+	f, cancel, call := r.f, r.cancel, r.call
+	expired := context.AfterFunc(ctx, func() { c.entry.actor.send(resendResult{resend: r, f: f, call: call}) })
 	c.sys.goroutines.Add(1)
 	go func() {
 		defer c.sys.goroutines.Done()
 		defer cancel()
-		answered := result
-		answered.verdict = c.ask(ctx, transport, result.f)
+		verdict := c.ask(ctx, transport, f)
 		expired()
-		c.entry.actor.send(answered)
+		c.entry.actor.send(resendResult{r, f, call, verdict})
 	}()
 }
 
@@ -185,8 +184,8 @@ func (c *conversation) resent(l resendResult) {
 		}
 		return
 	}
-	r.call++
-	if len(r.waiters) > 0 && l.verdict.Kind == 0 && r.f.hash != r.wanted.hash {
+	r.call++ // what the transport still says of this call is late
+	if len(r.waiters) > 0 && l.verdict.Kind == 0 && l.f.hash != r.wanted.hash {
 		r.f = r.wanted // that was another one's turn
 		c.resendNow(resendDue{r})
 		return
@@ -195,7 +194,7 @@ func (c *conversation) resent(l resendResult) {
 	r.waiters = nil
 	if l.verdict.Kind == 0 {
 		for _, t := range waiters {
-			doubt := r.f.doubt()
+			doubt := l.f.doubt()
 			t.answer(nil, &doubt)
 		}
 		c.takeTurns(r)

@@ -248,7 +248,7 @@ func steps[T any](b *testing.B, s *stage, before func() T, step func(T) error, a
 // reportGroupFloor reports x-floor where there is a floor of that size.
 func reportGroupFloor(b *testing.B, c cell, work string, used time.Duration) {
 	if c.members == floorMembers {
-		reportFloor(b, floorTime(b, floorKey{suite: c.suite, work: work}), used)
+		reportFloor(b, floorTime(b, floorKey{c.suite, work, 0, runtime.GOMAXPROCS(0)}), used)
 	}
 }
 

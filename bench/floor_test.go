@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -178,22 +180,38 @@ func hashTree(s *primitive.Suite, members int, leaf, parent []byte) {
 	}
 }
 
+// signatures are what joining and adding verify. They are made once for a suite.
+type signatures struct{ leaves, keyPackages, infos []primitive.Verification }
+
+var groupSignatures = map[uint16]signatures{}
+
+func signaturesOf(s *primitive.Suite) (v signatures, err error) {
+	v, ok := groupSignatures[s.ID()]
+	if ok {
+		return v, nil
+	}
+	if v.leaves, err = signed(s, "leaf", floorMembers, leafTBSLen); err != nil {
+		return v, err
+	}
+	if v.keyPackages, err = signed(s, "key package", floorMembers-1, keyPackageLen); err != nil {
+		return v, err
+	}
+	if v.infos, err = signed(s, "group info", 1, groupInfoLen+floorMembers*leafLen); err != nil {
+		return v, err
+	}
+	groupSignatures[s.ID()] = v
+	return v, nil
+}
+
 // groupFloor returns the floors of joining a group of floorMembers, and of making
 // one by one commit.
 func groupFloor(s *primitive.Suite) (join, add func() error, err error) {
 	const n = floorMembers
-	leaves, err := signed(s, "leaf", n, leafTBSLen)
+	v, err := signaturesOf(s)
 	if err != nil {
 		return nil, nil, err
 	}
-	keyPackages, err := signed(s, "key package", n-1, keyPackageLen)
-	if err != nil {
-		return nil, nil, err
-	}
-	infos, err := signed(s, "group info", 1, groupInfoLen+n*leafLen)
-	if err != nil {
-		return nil, nil, err
-	}
+	leaves, keyPackages, infos := v.leaves, v.keyPackages, v.infos
 	initPrivate, initPublic, err := s.DeriveKeyPair(material(s, "init", s.SeedSize()))
 	if err != nil {
 		return nil, nil, err
@@ -284,50 +302,52 @@ func syncFloor(s *primitive.Suite, dir string) (op, closeStore func() error, err
 	return op, st.Close, nil
 }
 
+// floorKey names a floor. Each of procs goroutines has an instance of its own.
 type floorKey struct {
 	suite uint16
 	work  string
 	size  int
+	procs int
 }
 
-// floors keeps what newFloor made, for the whole run.
-var floors = map[floorKey]func() error{}
+// floors keeps the instances for the whole run.
+var floors = map[floorKey][]func() error{}
 
-// floorOf returns the floor of a work, set up once.
-func floorOf(b *testing.B, k floorKey) func() error {
+// floorOf returns the instances of a floor, set up once.
+func floorOf(b *testing.B, k floorKey) []func() error {
 	b.Helper()
-	if k.work != workEncrypt && k.work != workDecrypt {
-		k.size = 0
-	}
-	if op, ok := floors[k]; ok {
-		return op
-	}
 	s, ok := primitive.Lookup(k.suite)
 	if !ok {
 		b.Fatalf("no suite %d", k.suite)
 	}
-	var err error
-	switch k.work {
-	case workEncrypt, workDecrypt:
-		e, d := floorKey{k.suite, workEncrypt, k.size}, floorKey{k.suite, workDecrypt, k.size}
-		floors[e], floors[d], err = messageFloor(s, k.size)
-	case workJoin, workAdd:
-		j, a := floorKey{k.suite, workJoin, 0}, floorKey{k.suite, workAdd, 0}
-		floors[j], floors[a], err = groupFloor(s)
-	case workSync:
-		var closeStore func() error
-		if floors[k], closeStore, err = syncFloor(s, scratchDir(b)); err == nil {
-			atEnd = append(atEnd, closeStore)
+	for len(floors[k]) < k.procs {
+		var op func() error
+		var err error
+		switch k.work {
+		case workEncrypt:
+			op, _, err = messageFloor(s, k.size)
+		case workDecrypt:
+			_, op, err = messageFloor(s, k.size)
+		case workJoin:
+			op, _, err = groupFloor(s)
+		case workAdd:
+			_, op, err = groupFloor(s)
+		case workSync:
+			var closeStore func() error
+			if op, closeStore, err = syncFloor(s, scratchDir(b)); err == nil {
+				atEnd = append(atEnd, closeStore)
+			}
 		}
-	}
-	if err != nil {
-		b.Fatal(err)
+		if err != nil {
+			b.Fatal(err)
+		}
+		floors[k] = append(floors[k], op)
 	}
 	return floors[k]
 }
 
-// timing is what a floor takes an operation, in nanoseconds, and when it was
-// measured. cpu is processor time, 0 where that is not known.
+// timing is what a floor takes an operation, in nanoseconds of one processor, and
+// when it was measured. cpu is processor time, 0 where that is not known.
 type timing struct {
 	at         time.Time
 	nanos, cpu float64
@@ -335,12 +355,13 @@ type timing struct {
 
 var timings = map[floorKey]timing{}
 
-// floorTime measures a floor, in nanoseconds an operation: the median of slices,
-// since the machine may not be ours alone. It is taken anew for each cell, but not
-// for each of the runs by which testing finds the right b.N.
+// floorTime measures a floor: on as many goroutines at once as the cell has
+// processors, since two busy processors may each be slower than one, and the median
+// of slices, since the machine may not be ours alone. It is taken anew for each
+// cell, but not for each of the runs by which testing finds the right b.N.
 func floorTime(b *testing.B, k floorKey) timing {
 	b.Helper()
-	op := floorOf(b, k)
+	ops := floorOf(b, k)
 	const fresh = 5 * time.Second
 	if t := timings[k]; t.nanos > 0 && time.Since(t.at) < fresh {
 		return t
@@ -352,30 +373,41 @@ func floorTime(b *testing.B, k floorKey) timing {
 	if k.work == workJoin || k.work == workAdd {
 		n = min(n, 5)
 	}
-	t := sliceTimes(b, op, n, atLeast)
-	t.at = time.Now()
+	wall, cpu := make([]float64, n), make([]float64, n)
+	for i := range n {
+		t := slice(b, ops, atLeast)
+		wall[i], cpu[i] = t.nanos, t.cpu
+	}
+	slices.Sort(wall)
+	slices.Sort(cpu)
+	t := timing{at: time.Now(), nanos: wall[n/2], cpu: cpu[n/2]}
 	timings[k] = t
 	return t
 }
 
-// sliceTimes returns the median times of op over n slices of at least d each.
-func sliceTimes(b *testing.B, op func() error, n int, d time.Duration) timing {
+// slice runs each op in a goroutine of its own for at least d.
+func slice(b *testing.B, ops []func() error, d time.Duration) timing {
 	b.Helper()
-	wall, cpu := make([]float64, n), make([]float64, n)
-	for i := range n {
-		count, start, used := 0, time.Now(), cpuTime()
-		for time.Since(start) < d || count == 0 {
-			if err := op(); err != nil {
-				b.Fatal(err)
+	var wg sync.WaitGroup
+	var total atomic.Int64
+	errs := make([]error, len(ops))
+	start, used := time.Now(), cpuTime()
+	for i, op := range ops {
+		wg.Go(func() {
+			count := 0
+			for ; errs[i] == nil && (time.Since(start) < d || count == 0); count++ {
+				errs[i] = op()
 			}
-			count++
-		}
-		wall[i] = float64(time.Since(start).Nanoseconds()) / float64(count)
-		cpu[i] = float64((cpuTime() - used).Nanoseconds()) / float64(count)
+			total.Add(int64(count))
+		})
 	}
-	slices.Sort(wall)
-	slices.Sort(cpu)
-	return timing{nanos: wall[n/2], cpu: cpu[n/2]}
+	wg.Wait()
+	took, spent := time.Since(start), cpuTime()-used
+	if err := errors.Join(errs...); err != nil {
+		b.Fatal(err)
+	}
+	count := float64(total.Load())
+	return timing{nanos: float64(took.Nanoseconds()) * float64(len(ops)) / count, cpu: float64(spent.Nanoseconds()) / count}
 }
 
 // BenchmarkFloor has a line for each work. Joining, adding and syncing have no
@@ -398,7 +430,7 @@ func BenchmarkFloor(b *testing.B) {
 	}
 	for _, c := range cells {
 		b.Run(c.name(), func(b *testing.B) {
-			op := floorOf(b, floorKey{c.suite, c.work, c.size})
+			op := floorOf(b, floorKey{c.suite, c.work, c.size, 1})[0]
 			b.ReportAllocs()
 			for b.Loop() {
 				if err := op(); err != nil {

@@ -85,7 +85,7 @@ func (w *world) rounds(b *testing.B, c cell, prepare, timed, check func(counts [
 	if b.Name()[:len("BenchmarkEncrypt")] == "BenchmarkEncrypt" {
 		work = workEncrypt
 	}
-	floor := floorTime(b, floorKey{c.suite, work, c.size})
+	floor := floorTime(b, floorKey{c.suite, work, c.size, runtime.GOMAXPROCS(0)})
 	var used time.Duration
 	before := w.engine.Metrics()
 	for done := 0; done < b.N; {
@@ -123,8 +123,8 @@ func (w *world) rounds(b *testing.B, c cell, prepare, timed, check func(counts [
 	}
 	b.ReportMetric(float64(w.heap)/float64(len(w.conversations)), "heap-B/conversation")
 	if c.store == durable && c.conversations == 1 && !c.checkpoint {
-		sync := floorTime(b, floorKey{suite: c.suite, work: workSync})
-		b.ReportMetric(nanosPerOp(b)/(sync.nanos+floor.nanos), "x-sync-floor")
+		sync, alone := floorTime(b, floorKey{c.suite, workSync, 0, 1}), floorTime(b, floorKey{c.suite, work, c.size, 1})
+		b.ReportMetric(nanosPerOp(b)/(sync.nanos+alone.nanos), "x-sync-floor")
 	}
 }
 

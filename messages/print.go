@@ -7,9 +7,9 @@ import "fmt"
 // a secret writes its fields under the one verb that fits all.
 
 // Format writes the fields, [secret] for those that are.
-func (v AddCredential) Format(f fmt.State, _ rune) {
+func (r AddCredential) Format(f fmt.State, _ rune) {
 	type fields AddCredential
-	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+	_, _ = fmt.Fprintf(f, "%+v", fields(r))
 }
 
 // Format writes the fields, [secret] for those that are.
@@ -37,15 +37,15 @@ func (v DataRead) Format(f fmt.State, _ rune) {
 }
 
 // Format writes the fields, [secret] for those that are.
-func (v EncryptMessage) Format(f fmt.State, _ rune) {
+func (r EncryptMessage) Format(f fmt.State, _ rune) {
 	type fields EncryptMessage
-	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+	_, _ = fmt.Fprintf(f, "%+v", fields(r))
 }
 
 // Format writes the fields, [secret] for those that are.
-func (v ImportKeyPackage) Format(f fmt.State, _ rune) {
+func (r ImportKeyPackage) Format(f fmt.State, _ rune) {
 	type fields ImportKeyPackage
-	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+	_, _ = fmt.Fprintf(f, "%+v", fields(r))
 }
 
 // Format writes the fields, [secret] for those that are.
@@ -55,9 +55,9 @@ func (v MessageDecrypted) Format(f fmt.State, _ rune) {
 }
 
 // Format writes the fields, [secret] for those that are.
-func (v PutPSK) Format(f fmt.State, _ rune) {
+func (r PutPSK) Format(f fmt.State, _ rune) {
 	type fields PutPSK
-	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+	_, _ = fmt.Fprintf(f, "%+v", fields(r))
 }
 
 // Format writes the fields, [secret] for those that are.
@@ -73,9 +73,9 @@ func (v SecretExported) Format(f fmt.State, _ rune) {
 }
 
 // Format writes the fields, [secret] for those that are.
-func (v SetData) Format(f fmt.State, _ rune) {
+func (r SetData) Format(f fmt.State, _ rune) {
 	type fields SetData
-	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+	_, _ = fmt.Fprintf(f, "%+v", fields(r))
 }
 
 // Format writes the fields, [secret] for those that are.

@@ -22,6 +22,9 @@ func (c *FramedContent) sizeHint() int {
 	if c.ContentType != ContentTypeApplication {
 		n += 512
 	}
+	if c.Commit != nil {
+		n += c.Commit.sizeHint()
+	}
 	return n
 }
 

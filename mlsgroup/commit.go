@@ -27,6 +27,31 @@ type UpdatePath struct {
 	Nodes    []UpdatePathNode
 }
 
+// sizeHint is about the encoded size of the proposals and of the path without its
+// leaf, which in a large group are nearly all of a commit.
+func (c *Commit) sizeHint() int {
+	const keyPackage = 400
+	n := 0
+	for i := range c.Proposals {
+		if c.Proposals[i].Proposal != nil {
+			n += keyPackage
+		} else {
+			n += 1 + len(c.Proposals[i].Reference) + 1
+		}
+	}
+	if c.Path == nil {
+		return n
+	}
+	for i := range c.Path.Nodes {
+		node := &c.Path.Nodes[i]
+		n += len(node.EncryptionKey) + 16
+		for j := range node.EncryptedPathSecret {
+			n += len(node.EncryptedPathSecret[j].KEMOutput) + len(node.EncryptedPathSecret[j].Ciphertext) + 4
+		}
+	}
+	return n
+}
+
 func (c *Commit) append(b []byte) []byte {
 	b = appendVector(b, func(b []byte) []byte {
 		for i := range c.Proposals {

@@ -42,9 +42,9 @@ func (Transition) Format(f fmt.State, _ rune) { secret.Print(f, "mlsgroup.Transi
 func (c OwnCommit) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
 // Format writes the fields, [secret] for those that are.
-func (v AuthenticatedContent) Format(f fmt.State, _ rune) {
+func (ac AuthenticatedContent) Format(f fmt.State, _ rune) {
 	type fields AuthenticatedContent
-	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+	_, _ = fmt.Fprintf(f, "%+v", fields(ac))
 }
 
 // Format writes the fields, [secret] for those that are.
@@ -54,15 +54,15 @@ func (v Change) Format(f fmt.State, _ rune) {
 }
 
 // Format writes the fields, [secret] for those that are.
-func (v FramedContent) Format(f fmt.State, _ rune) {
+func (c FramedContent) Format(f fmt.State, _ rune) {
 	type fields FramedContent
-	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+	_, _ = fmt.Fprintf(f, "%+v", fields(c))
 }
 
 // Format writes the fields, [secret] for those that are.
-func (v GroupSecrets) Format(f fmt.State, _ rune) {
+func (gs GroupSecrets) Format(f fmt.State, _ rune) {
 	type fields GroupSecrets
-	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+	_, _ = fmt.Fprintf(f, "%+v", fields(gs))
 }
 
 // Format writes the fields, [secret] for those that are.
