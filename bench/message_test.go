@@ -120,6 +120,7 @@ func (w *world) rounds(b *testing.B, c cell, prepare, timed, check func(counts [
 	if c.store == durable {
 		b.ReportMetric(float64(after.LogBytes-before.LogBytes)/float64(b.N), "written-B/msg")
 		b.ReportMetric(float64(after.LogFileBytes-before.LogFileBytes)/float64(b.N), "wal-B/msg")
+		b.ReportMetric(float64(b.N)/float64(max(1, after.Syncs-before.Syncs)), "msg/sync")
 	}
 	b.ReportMetric(float64(w.heap)/float64(len(w.conversations)), "heap-B/conversation")
 	if c.store == durable && c.conversations == 1 && !c.checkpoint {

@@ -105,7 +105,9 @@ func (s *Store) commit(b *pebble.Batch) (err error) {
 			err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, s.disk.cause)
 		}
 	}()
+	s.applying.Add(1)
 	err = s.db.Apply(b, s.write)
+	s.applying.Add(-1)
 	if err != nil {
 		s.disk.fail("apply", "batch", err)
 	}

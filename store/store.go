@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -50,6 +51,8 @@ type Store struct {
 	mu     sync.RWMutex
 	closed bool
 	wedged atomic.Bool // Pebble panicked, perhaps with its locks held: keep off
+
+	applying atomic.Int32 // batches that Pebble has and that are not durable yet
 
 	closing  sync.Once
 	closeErr error
@@ -395,6 +398,7 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 		FormatMajorVersion: pebble.FormatNewest,
 		DisableWAL:         o.InMemory,
 		Logger:             logger{s},
+		WALMinSyncInterval: func() time.Duration { return syncPause(s.applying.Load()) },
 		// Stalled writers would hold Pebble's commit lock, and a failure would
 		// leave them stalled: pressure.go does the stalling instead.
 		MemTableStopWritesThreshold: 1 << 20,
@@ -415,6 +419,17 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 	// Sealed values do not compress.
 	po.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
 	return po
+}
+
+// syncPause is how long the log waits after a sync before the next, when so many
+// wait for one. A sync costs as much processor time as the work of one of them, so
+// where there are several it waits until there are more. Few are not held up: what
+// they would do meanwhile is nothing.
+func syncPause(applying int32) time.Duration {
+	if applying < 4 {
+		return 0
+	}
+	return 300 * time.Microsecond
 }
 
 func (s *Store) background(err error) {
