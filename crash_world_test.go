@@ -99,22 +99,23 @@ func (w *crashWorld) observer() conclave.Observer {
 	}}
 }
 
-// device opens a client with a working way to the delivery service, which remembers what is flying.
+// device opens a client with a working way to the delivery service, which is watched if somebody cuts.
 func (w *crashWorld) device(id conclave.ClientID) *enginetest.Device {
 	w.t.Helper()
 	d, err := enginetest.Open(w.t.Context(), w.engine, w.ds, id, conclave.ClientOptions{Observer: w.observer()})
 	if err != nil {
 		w.t.Fatalf("open %s: %v", id, err)
 	}
+	w.devices[id] = d
+	if w.cutter == nil {
+		return d
+	}
 	d.Transport.Before = func(_ context.Context, b conclave.CommitBundle) enginetest.Fault {
 		w.fly(flight{from: id, conversation: b.Conversation, join: w.step == "join", leaving: true})
-		if w.cutter != nil {
-			w.cutter.cut(errorfs.Op{Path: "the line"})
-		}
+		w.cutter.cut(errorfs.Op{Path: "the line"})
 		w.fly(flight{from: id, conversation: b.Conversation, join: w.step == "join"})
 		return enginetest.FaultNone
 	}
-	w.devices[id] = d
 	return d
 }
 

@@ -119,6 +119,9 @@ func (c *conversation) handle(l letter) {
 		}
 		c.scheduleResend()
 	case closeActor:
+		if l.closed != nil {
+			defer close(l.closed)
+		}
 		c.closed = true
 		c.stopResend()
 		c.drop(func(claim) bool { return true }, messages.ErrClosed)

@@ -91,7 +91,7 @@ func (c *coordinator) begin(t *task) {
 		t.answer(nil, t.ctx.Err())
 		return
 	}
-	tx := &transaction{id: messages.TransactionID(c.sys.ids.Add(1)), client: c.client}
+	tx := &transaction{id: messages.TransactionID(c.sys.ids.Add(1)), client: c.client, ended: make(chan struct{})}
 	tx.actor = c.sys.host.spawn(&transactionActor{sys: c.sys, tx: tx})
 	c.open[tx] = true
 	c.sys.transactions.store(tx.id, tx)

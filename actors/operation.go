@@ -25,7 +25,7 @@ func (s *System) perform(ctx context.Context, at place, id messages.Conversation
 		if at.tx == nil {
 			return nil, messages.ErrInvalidTransaction
 		}
-		return newTask(ctx, r).wait(at.tx.actor)
+		return at.tx.end(newTask(ctx, r))
 	case messages.Touch:
 		return s.touch(ctx, at, r)
 	case messages.ProcessWelcome:
@@ -83,10 +83,10 @@ func (s *System) alone(ctx context.Context, at place, f func(at place) (messages
 		return err
 	})
 	if err != nil {
-		_, _ = newTask(context.WithoutCancel(ctx), messages.Abort{}).wait(tx.actor)
+		_, _ = tx.end(newTask(context.WithoutCancel(ctx), messages.Abort{}))
 		return nil, tx.sent.Load(), err
 	}
-	if _, err = newTask(ctx, messages.Finish{}).wait(tx.actor); err != nil {
+	if _, err = tx.end(newTask(ctx, messages.Finish{})); err != nil {
 		var failed *messages.TransactionFailed
 		if errors.As(err, &failed) {
 			err = failed.Err

@@ -20,7 +20,7 @@ type resend struct {
 	f       *inflight
 	wanted  *inflight // what the waiters wait for
 	pause   time.Duration
-	timer   *time.Timer // nil: a call is under way
+	timer   func() bool // stops it, unless it has gone off; nil: a call is under way
 	call    int         // counts them; a transport that overstays its time is not waited for
 	cancel  context.CancelFunc
 	waiters []*task // steps that were asked for while it is in doubt
@@ -67,7 +67,7 @@ func (c *conversation) scheduleResend() {
 }
 
 func (c *conversation) startTimer(r *resend) {
-	r.timer = time.AfterFunc(r.pause, func() { c.entry.actor.send(resendDue{r}) })
+	r.timer = c.sys.afterPause(r.pause, func() { c.entry.actor.send(resendDue{r}) })
 	r.pause = min(2*r.pause, maxResendPause)
 }
 
@@ -79,7 +79,7 @@ func (c *conversation) stopResend() {
 	}
 	c.resend = nil
 	if r.timer != nil {
-		r.timer.Stop()
+		r.timer()
 	}
 	if r.cancel != nil {
 		r.cancel()
@@ -118,7 +118,7 @@ func (c *conversation) settleFirst(st *stage, t *task, f *inflight) error {
 	}
 	r.wanted = f
 	r.waiters = append(r.waiters, t)
-	if r.timer != nil && r.timer.Stop() {
+	if r.timer != nil && r.timer() {
 		r.f = f
 		c.resendNow(resendDue{r})
 	}
@@ -141,7 +141,7 @@ func (c *conversation) resendNow(l resendDue) {
 	ctx, r.cancel = context.WithTimeout(c.sys.background, c.sys.options.SendTimeout)
 	r.call++
 	f, cancel, call := r.f, r.cancel, r.call
-	expired := context.AfterFunc(ctx, func() { c.entry.actor.send(resendResult{resend: r, f: f, call: call}) })
+	expired := c.sys.afterDone(ctx, func() { c.entry.actor.send(resendResult{resend: r, f: f, call: call}) })
 	c.sys.goroutines.Add(1)
 	go func() {
 		defer c.sys.goroutines.Done()

@@ -109,7 +109,7 @@ func (c *conversation) send(st *stage, t *task, f *inflight, credential *credent
 func (c *conversation) carry(ctx context.Context, transport messages.Transport, s *sending) {
 	ctx, cancel := context.WithTimeout(ctx, c.sys.options.SendTimeout)
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { c.entry.actor.send(sendResult{sending: s, expired: true}) })()
+	defer c.sys.afterDone(ctx, func() { c.entry.actor.send(sendResult{sending: s, expired: true}) })()
 	pause := c.sys.options.RetryPause
 	for try := 0; ; try++ {
 		verdict, err := callTransport(c.sys, func() (messages.Verdict, error) {

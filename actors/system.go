@@ -284,7 +284,7 @@ func (s *System) storeError(err error) error {
 
 // closeActor tells a client or conversation that the engine closes: what waits there
 // is answered with ErrClosed, and so is what still comes.
-type closeActor struct{}
+type closeActor struct{ closed chan<- struct{} }
 
 func (closeActor) letter() {}
 
@@ -318,6 +318,15 @@ func (s *System) close(ctx context.Context) error {
 	if err := await(ctx, s.gate.empty); err != nil {
 		return err
 	}
+	// Once more, for those that came after, and until all have heard it: from then on
+	// no actor begins a goroutine or a timer.
+	for _, e := range s.conversations.all() {
+		closed := make(chan struct{})
+		e.actor.send(closeActor{closed})
+		if err := await(ctx, closed); err != nil {
+			return err
+		}
+	}
 	ended := make(chan struct{})
 	go func() { s.goroutines.Wait(); close(ended) }()
 	if err := await(ctx, ended); err != nil {
@@ -345,6 +354,38 @@ func (s *System) close(ctx context.Context) error {
 	}
 	s.host.close()
 	return nil
+}
+
+// afterDone calls f on a goroutine of the System when ctx has ended, unless stop is
+// called before. Who calls it runs on a counted goroutine or is an actor.
+func (s *System) afterDone(ctx context.Context, f func()) (stop func()) {
+	s.goroutines.Add(1)
+	unless := context.AfterFunc(ctx, func() {
+		defer s.goroutines.Done()
+		f()
+	})
+	return func() {
+		if unless() {
+			s.goroutines.Done()
+		}
+	}
+}
+
+// afterPause calls f on a goroutine of the System after d. stop tells whether it has
+// kept f from running; a conversation that closes calls it.
+func (s *System) afterPause(d time.Duration, f func()) (stop func() bool) {
+	s.goroutines.Add(1)
+	timer := time.AfterFunc(d, func() {
+		defer s.goroutines.Done()
+		f()
+	})
+	return func() bool {
+		if !timer.Stop() {
+			return false
+		}
+		s.goroutines.Done()
+		return true
+	}
 }
 
 func await(ctx context.Context, done <-chan struct{}) error {

@@ -19,6 +19,8 @@ type transaction struct {
 	steps atomic.Uint64
 	// sent tells that a commit has left on its behalf: a bad victim.
 	sent atomic.Bool
+	// ended is closed when the actor answers nobody any more; nil without an actor.
+	ended chan struct{}
 }
 
 const (
@@ -41,6 +43,29 @@ func (tx *transaction) enter() error {
 		}
 		if tx.steps.CompareAndSwap(n, n+1) {
 			return nil
+		}
+	}
+}
+
+// end hands Finish or Abort to the actor and waits. An actor that has ended, because
+// somebody else came first or the engine closes, may never see the letter.
+func (tx *transaction) end(t *task) (messages.Reply, error) {
+	tx.actor.send(t)
+	cancelled := t.ctx.Done()
+	for {
+		select {
+		case r := <-t.result:
+			return r.reply, r.err
+		case <-cancelled:
+			cancelled = nil
+			tx.actor.send(cancelTask{t})
+		case <-tx.ended:
+			select {
+			case r := <-t.result:
+				return r.reply, r.err
+			default:
+				return nil, messages.ErrInvalidTransaction
+			}
 		}
 	}
 }
@@ -227,12 +252,17 @@ func (a *transactionActor) conclude() {
 	default:
 		a.ending.answer(messages.Finished{Final: a.final}, nil)
 	}
+	close(a.tx.ended)
 }
 
 func (a *transactionActor) stopped() {
+	if a.ended {
+		return
+	}
 	if a.ending != nil {
 		a.ending.answer(nil, &messages.TransactionFailed{Final: a.final, Err: messages.ErrClosed})
 	}
+	close(a.tx.ended)
 }
 
 // String shortens the handle for logs.

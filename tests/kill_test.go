@@ -62,7 +62,7 @@ func (p *party) begin(dir string) {
 		p.t.Fatal(err)
 	}
 	for _, id := range killClients {
-		p.open(e, id)
+		p.open(e, id, nil)
 	}
 	for i, c := range p.conversations {
 		founder := p.devices[killClients[i]]
@@ -88,7 +88,7 @@ func (p *party) reopen(dir string, handed [][]byte) {
 		p.t.Fatal(err)
 	}
 	for _, id := range killClients {
-		p.open(e, id)
+		p.open(e, id, nil)
 	}
 	p.settle()
 	p.agree()

@@ -39,20 +39,28 @@ func newParty(t *testing.T, conversations ...conclave.ConversationID) *party {
 	}
 }
 
-// open opens a device in an engine.
-func (p *party) open(e *conclave.Engine, id conclave.ClientID) *enginetest.Device {
+// weather decides what goes wrong with a commit on its way.
+type weather func(context.Context, conclave.CommitBundle) enginetest.Fault
+
+// open opens a device in an engine; nil weather is always good.
+func (p *party) open(e *conclave.Engine, id conclave.ClientID, w weather) {
 	p.t.Helper()
-	d, err := enginetest.Open(p.t.Context(), e, p.ds, id, conclave.ClientOptions{Observer: conclave.Observer{CommitSettled: func(conclave.CommitSettled) {
+	d := &enginetest.Device{Delivery: p.ds, Transport: p.ds.Transport(id)}
+	d.Transport.Before = w // before the engine can send again what is in doubt
+	var err error
+	d.Client, err = e.Client(p.t.Context(), id, conclave.ClientOptions{Transport: d.Transport, Observer: conclave.Observer{CommitSettled: func(conclave.CommitSettled) {
 		select {
 		case p.settled <- struct{}{}:
 		default:
 		}
 	}}})
+	if err == nil && p.ds.KeyPackagesLeft(id) == 0 {
+		err = d.Publish(p.t.Context(), 10)
+	}
 	if err != nil {
 		p.t.Fatalf("open %s: %v", id, err)
 	}
 	p.devices[id] = d
-	return d
 }
 
 // settle lets everybody process everything until nothing waits and no commit is in doubt. A join that was beaten is made anew.

@@ -12,10 +12,13 @@ import (
 )
 
 // weather decides what goes wrong with commits on their way.
-func (s *simulation) weather(seed uint64) func(context.Context, conclave.CommitBundle) enginetest.Fault {
+func (s *simulation) weather(seed uint64) weather {
 	var mu sync.Mutex
 	rng := rand.New(rand.NewPCG(seed, 1))
 	return func(context.Context, conclave.CommitBundle) enginetest.Fault {
+		if s.good.Load() {
+			return enginetest.FaultNone
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		switch rng.IntN(20) {
@@ -50,11 +53,11 @@ func (s *simulation) deliver(id conclave.ClientID) error {
 		return nil
 	}
 	i := 0
-	if !s.good && s.rng.IntN(4) == 0 {
+	if !s.good.Load() && s.rng.IntN(4) == 0 {
 		i = s.rng.IntN(min(len(list), 6))
 	}
 	in := list[i]
-	if !s.good && !in.Welcome && !in.Commit && isApplication(in.Message) && s.rng.IntN(10) == 0 {
+	if !s.good.Load() && !in.Welcome && !in.Commit && isApplication(in.Message) && s.rng.IntN(10) == 0 {
 		s.network[id] = slices.Delete(slices.Clone(list), i, i+1)
 		return nil
 	}
@@ -66,8 +69,8 @@ func (s *simulation) deliver(id conclave.ClientID) error {
 		_, err = d.DecryptMessage(s.t.Context(), in.Conversation, in.Message)
 	}
 	early := isAny(err, []conclave.Code{conclave.CodeWrongEpoch, conclave.CodeConversationNotFound, conclave.CodeConversationAlreadyExists})
-	again := !s.good && s.rng.IntN(10) == 0
-	if !early && !again || early && s.good {
+	again := !s.good.Load() && s.rng.IntN(10) == 0
+	if !early && !again || early && s.good.Load() {
 		s.network[id] = slices.Delete(slices.Clone(list), i, i+1)
 	}
 	if errors.Is(err, conclave.CodeWrongEpoch) {

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,7 +42,7 @@ type simulation struct {
 	home    map[conclave.ClientID]*simulatedEngine
 	clients []conclave.ClientID
 	network map[conclave.ClientID][]enginetest.Delivery // on its way to each client, oldest first
-	good    bool                                        // nothing is lost or reordered any more
+	good    atomic.Bool                                 // nothing is lost or reordered any more
 	counts  map[string]int
 }
 
@@ -99,8 +100,7 @@ func (s *simulation) start(e *simulatedEngine) {
 	}
 	for _, id := range s.clients {
 		if s.home[id] == e {
-			s.open(e.engine, id)
-			s.devices[id].Transport.Before = s.weather(s.rng.Uint64())
+			s.open(e.engine, id, s.weather(s.rng.Uint64()))
 		}
 	}
 }
@@ -109,9 +109,8 @@ func (s *simulation) start(e *simulatedEngine) {
 func (s *simulation) found() {
 	s.t.Helper()
 	ctx := s.t.Context()
-	for _, id := range s.clients {
-		s.devices[id].Transport.Before = nil
-	}
+	s.good.Store(true)
+	defer s.good.Store(false)
 	for _, c := range s.conversations {
 		founder := s.anyClient()
 		if err := s.devices[founder].CreateConversation(ctx, c, conclave.ConversationOptions{}); err != nil {
@@ -126,9 +125,6 @@ func (s *simulation) found() {
 		if err := s.devices[founder].Add(ctx, c, others...); err != nil {
 			s.t.Fatal(err)
 		}
-	}
-	for _, id := range s.clients {
-		s.devices[id].Transport.Before = s.weather(s.rng.Uint64())
 	}
 }
 
@@ -286,10 +282,7 @@ func (s *simulation) join(d *enginetest.Device, c conclave.ConversationID) error
 // heal delivers everything in order and waits until no commit is in doubt.
 func (s *simulation) heal() {
 	s.t.Helper()
-	s.good = true
-	for _, id := range s.clients {
-		s.devices[id].Transport.Before = nil
-	}
+	s.good.Store(true)
 	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
 	defer cancel()
 	for {
