@@ -121,8 +121,7 @@ func (c *conversation) carry(ctx context.Context, transport messages.Transport, 
 				pause = min(2*pause, maxResendPause)
 				continue
 			}
-			// It said that the commit is not accepted; nobody waits any longer.
-			verdict = messages.Verdict{Kind: messages.VerdictRefused, Reason: "given up while the delivery service asked to try again"}
+			err = context.Cause(ctx) // the wait is over, and that is an unknown outcome
 		case err == nil && verdict.Kind == messages.VerdictRetry:
 			verdict = messages.Verdict{Kind: messages.VerdictRefused, Reason: fmt.Sprintf("the delivery service asked to try again %d times", maxRetries+1)}
 		}
