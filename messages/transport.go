@@ -38,7 +38,8 @@ const (
 	// VerdictNotSent: it has certainly never left this machine.
 	VerdictNotSent
 	// VerdictRetry: send the same bytes again. It is obeyed a few times, with a
-	// pause in between; if the epoch has moved meanwhile the commit is rejected.
+	// pause in between; if the epoch has moved meanwhile the commit is rejected, and
+	// if the wait ends first it is in doubt.
 	VerdictRetry
 )
 

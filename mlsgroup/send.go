@@ -243,17 +243,8 @@ func (g *Group) newUpdate(in *Input, signer *Signer, change *LeafChange) (*Propo
 // newProposal completes and checks a proposal of ours, by itself and against
 // the current epoch.
 func (g *Group) newProposal(in *Input, given *Proposal) (*Proposal, error) {
-	p := *given
-	if p.Type == ProposalTypePreSharedKey && p.PreSharedKey != nil && len(p.PreSharedKey.PSK.Nonce) == 0 {
-		nonce, err := in.random(g.s.HashSize())
-		if err != nil {
-			return nil, err
-		}
-		psk := *p.PreSharedKey
-		psk.PSK.Nonce = nonce
-		p.PreSharedKey = &psk
-	}
-	if err := p.checkWellFormed(); err != nil {
+	p, err := g.newCommitted(in, given)
+	if err != nil {
 		return nil, err
 	}
 	switch p.Type {
@@ -266,7 +257,7 @@ func (g *Group) newProposal(in *Input, given *Proposal) (*Proposal, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &p, checkAdd(in, rules, p.Add.KeyPackage)
+		return p, checkAdd(in, rules, p.Add.KeyPackage)
 	case ProposalTypeRemove:
 		leaf, err := g.Member(p.Remove.Removed)
 		if err != nil {
@@ -283,9 +274,9 @@ func (g *Group) newProposal(in *Input, given *Proposal) (*Proposal, error) {
 		if _, err := p.GroupContextExtensions.Extensions.requiredCapabilities(); err != nil {
 			return nil, err
 		}
-		return &p, in.authenticateSenders(g.s, g.head.context.Extensions, p.GroupContextExtensions.Extensions)
+		return p, in.authenticateSenders(g.s, g.head.context.Extensions, p.GroupContextExtensions.Extensions)
 	}
-	return &p, nil
+	return p, nil
 }
 
 // checkAdd verifies a key package that we are about to add.
