@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/conclave-mls/conclave"
+	"github.com/conclave-mls/conclave/internal/crashfs"
 	"github.com/conclave-mls/conclave/tests/enginetest"
 )
 
@@ -94,7 +95,7 @@ func crashRun(t *testing.T, echo bool, percent int) []*cut {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cutter{mem: vfs.NewCrashableMem(), percent: percent, rng: rand.New(rand.NewPCG(1, uint64(percent)))}
+	c := &cutter{mem: crashfs.New(), percent: percent, rng: rand.New(rand.NewPCG(1, uint64(percent)))}
 	w := newCrashWorld(t, errorfs.Wrap(c.mem, c), ds, witness)
 	w.cutter = c
 	w.open()
@@ -118,7 +119,7 @@ func (c *cut) check(t *testing.T, f fate) {
 			t.Fatalf("cut before %v of %s, step %q, commit under way %t, fate %q", c.op.Kind, c.op.Path, c.step, c.flying != nil, f)
 		}
 	}()
-	fs := vfs.NewCrashableMem()
+	fs := crashfs.New()
 	if ok, err := vfs.Clone(c.fs, fs, "state", "state"); !ok || err != nil {
 		t.Fatal(ok, err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/conclave-mls/conclave"
+	"github.com/conclave-mls/conclave/internal/crashfs"
 	"github.com/conclave-mls/conclave/tests/enginetest"
 )
 
@@ -264,7 +265,7 @@ type cut struct {
 
 // cutter cuts the power before every change of a disk: the world goes on, and the cut stays as it was.
 type cutter struct {
-	mem     *vfs.MemFS
+	mem     *crashfs.FS
 	percent int // of what was not synced that survives
 	rng     *rand.Rand
 

@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/conclave-mls/conclave"
+	"github.com/conclave-mls/conclave/internal/crashfs"
 	"github.com/conclave-mls/conclave/tests/enginetest"
 )
 
@@ -51,14 +52,14 @@ var faultRooms = []conclave.ConversationID{"encrypt", "decrypt", "commit", "firs
 const joining = conclave.ConversationID("joining")
 
 // faultBase makes the world in which disks fail, and returns what is on its disk and at its delivery service.
-func faultBase(t *testing.T) (*vfs.MemFS, *enginetest.DeliveryService, *enginetest.Witness) {
+func faultBase(t *testing.T) (vfs.FS, *enginetest.DeliveryService, *enginetest.Witness) {
 	t.Helper()
 	ds := enginetest.NewDeliveryService()
 	witness, err := enginetest.NewWitness(ds, "witness", len(faultRooms)+1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	mem := vfs.NewCrashableMem()
+	mem := crashfs.New()
 	w := newCrashWorld(t, mem, ds, witness)
 	w.open()
 	w.device("alice")
@@ -159,7 +160,7 @@ type faultRun struct {
 	t     *testing.T
 	what  string
 	fault *diskFault
-	fs    *vfs.MemFS
+	fs    *crashfs.FS
 	ds    *enginetest.DeliveryService
 
 	mu     sync.Mutex
@@ -167,13 +168,13 @@ type faultRun struct {
 	errs   map[string]error                // by caller
 }
 
-func (r *faultRun) run(mem *vfs.MemFS, ds *enginetest.DeliveryService, witness *enginetest.Witness) {
+func (r *faultRun) run(base vfs.FS, ds *enginetest.DeliveryService, witness *enginetest.Witness) {
 	t := r.t
 	t.Helper()
 	before := runtime.NumGoroutine()
-	r.fs, r.ds = vfs.NewCrashableMem(), ds.Clone(nil)
+	r.fs, r.ds = crashfs.New(), ds.Clone(nil)
 	r.epochs, r.errs = make(map[conclave.ConversationID]int), make(map[string]error)
-	if ok, err := vfs.Clone(mem, r.fs, "state", "state", vfs.CloneSync); !ok || err != nil {
+	if ok, err := vfs.Clone(base, r.fs, "state", "state", vfs.CloneSync); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
 	for _, dir := range []string{"", "state", crashDir, crashDir + "/records"} {

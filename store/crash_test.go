@@ -10,6 +10,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/conclave-mls/conclave/internal/crashfs"
 )
 
 // cut is the disk after a power cut.
@@ -23,7 +25,7 @@ type cut struct {
 // file system.
 func crashRun(t *testing.T, steps, unsyncedPercent int, noSync bool) []cut {
 	t.Helper()
-	mem := vfs.NewCrashableMem()
+	mem := crashfs.New()
 	rng := rand.New(rand.NewPCG(1, uint64(unsyncedPercent)))
 	var mu sync.Mutex
 	var cuts []cut
@@ -130,4 +132,52 @@ func TestCrashNoSync(t *testing.T) {
 	if lost == 0 {
 		t.Error("no cut lost anything: the crash tests cannot fail")
 	}
+}
+
+// TestCrashWhileOpening cuts the power within the first two Opens, each cut with
+// many outcomes of what was not synced.
+func TestCrashWhileOpening(t *testing.T) {
+	const outcomes = 40
+	mem := crashfs.New()
+	rng := rand.New(rand.NewPCG(1, 2))
+	var mu sync.Mutex
+	var cuts []cut
+	step := 0
+	inject := errorfs.InjectorFunc(func(op errorfs.Op) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if step >= 0 && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+			for range outcomes {
+				fs := mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rng})
+				cuts = append(cuts, cut{fs: fs, first: step, op: op})
+			}
+		}
+		return nil
+	})
+	pause := func(at int) {
+		mu.Lock()
+		defer mu.Unlock()
+		step = at
+	}
+	for i := range 2 {
+		pause(i)
+		s := mustOpen(t, "d/s", testOptions(errorfs.Wrap(mem, inject)))
+		pause(-1)
+		if i == 0 {
+			mustApply(t, s, put("first", "kept"))
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range cuts {
+		s := c.reopen(t)
+		if kept := contents(t, s)["first"] == "kept"; kept != (c.first == 1) {
+			t.Fatalf("a cut of Open %d before %v of %s: the record is there: %t", c.first, c.op.Kind, c.op.Path, kept)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d cuts", len(cuts))
 }

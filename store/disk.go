@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -111,15 +112,42 @@ func (d *disk) file(f vfs.File, name string, category vfs.DiskWriteCategory) vfs
 }
 
 // Create creates a file, in memory after the failure.
+//
+// Pebble moves a marker, which tells by its name which manifest counts, by creating
+// the new one, removing the old and then syncing the directory. A power cut before
+// the sync may keep any part of that, and so leave a marker without its manifest or
+// none at all. So the directory is synced before a marker is created, which makes
+// durable what it names, and after, before the old one goes.
 func (d *disk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	marker := strings.HasPrefix(d.PathBase(name), "marker.")
+	if marker {
+		d.syncDir(d.PathDir(name))
+	}
 	if !d.dead() {
 		f, err := d.FS.Create(name, category)
 		if err == nil {
+			if marker {
+				d.syncDir(d.PathDir(name))
+			}
 			return d.file(f, name, category), nil
 		}
 		d.fail("create", name, err)
 	}
 	return d.inShadow(name, category)
+}
+
+// syncDir makes the names in a directory durable.
+func (d *disk) syncDir(name string) {
+	if d.dead() {
+		return
+	}
+	dir, err := d.FS.OpenDir(name)
+	if err == nil {
+		err = errors.Join(dir.Sync(), dir.Close())
+	}
+	if err != nil {
+		d.fail("sync", name, err)
+	}
 }
 
 // ReuseForWrite recycles a log.

@@ -14,6 +14,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/conclave-mls/conclave/internal/crashfs"
 )
 
 // within fails the test, with all stacks, if do hangs.
@@ -49,6 +51,7 @@ type fault struct {
 	count   atomic.Int64
 	armed   atomic.Bool
 	struck  atomic.Bool
+	harmed  atomic.Bool // by more than a file that was not removed
 }
 
 // String names the injector.
@@ -62,6 +65,9 @@ func (f *fault) MaybeError(op errorfs.Op) error {
 	n := f.count.Add(1) - 1
 	if n == f.at || f.forever && n > f.at {
 		f.struck.Store(true)
+		if op.Kind != errorfs.OpRemove && op.Kind != errorfs.OpRemoveAll {
+			f.harmed.Store(true)
+		}
 		return syscall.ENOSPC
 	}
 	return nil
@@ -138,7 +144,7 @@ func checkOutcomes(t *testing.T, what string, fs vfs.FS, all []outcome) {
 func failureRun(t *testing.T, what string, f *fault, each int) bool {
 	t.Helper()
 	before := runtime.NumGoroutine()
-	mem := vfs.NewCrashableMem()
+	mem := crashfs.New()
 	o := testOptions(errorfs.Wrap(mem, f))
 	o.MemTableBytes = 64 << 10
 	var failures atomic.Int64
@@ -186,7 +192,7 @@ func failureRun(t *testing.T, what string, f *fault, each int) bool {
 		if want = 1; failures.Load() != want {
 			t.Errorf("%s: failure reported %d times", what, failures.Load())
 		}
-	} else if f.struck.Load() && f.forever {
+	} else if f.harmed.Load() && f.forever {
 		t.Errorf("%s: the disk broke for good and nobody noticed", what)
 	}
 	settled(t, before)
@@ -262,7 +268,7 @@ func TestRemoveFailureIsHarmless(t *testing.T) {
 // that replays a log full enough to be flushed.
 func TestOpenFailure(t *testing.T) {
 	crashed := func() vfs.FS {
-		mem := vfs.NewCrashableMem()
+		mem := crashfs.New()
 		o := testOptions(mem)
 		o.MemTableBytes = 1 << 20
 		s := mustOpen(t, "d/s", o)
@@ -321,7 +327,7 @@ func TestOpenFailure(t *testing.T) {
 // TestRotateKeyFailure: whatever breaks, one of the two keys opens the store.
 func TestRotateKeyFailure(t *testing.T) {
 	for n := int64(0); ; n++ {
-		mem := vfs.NewCrashableMem()
+		mem := crashfs.New()
 		f := &fault{match: anyWrite, at: n}
 		s, err := Open("d/s", testOptions(errorfs.Wrap(mem, f)))
 		if err != nil {

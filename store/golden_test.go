@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/conclave-mls/conclave/internal/crashfs"
 )
 
 var golden = flag.String("golden", "", "write the golden store of the present format to this new directory, e.g. testdata/v2")
@@ -28,7 +30,7 @@ func writeGolden(t *testing.T, dir string) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	mem := vfs.NewCrashableMem()
+	mem := crashfs.New()
 	o := testOptions(mem)
 	o.MemTableBytes = 1 << 20
 	o.Rand = rand.NewChaCha8([32]byte{1})

@@ -253,16 +253,10 @@ func (s *Store) replaceStoreFile(b []byte) error {
 	if err == nil {
 		err = s.disk.Rename(s.path(fileNew), s.path(fileStore))
 	}
-	var dir vfs.File
-	if err == nil {
-		dir, err = s.disk.OpenDir(s.dir)
-	}
-	if err == nil {
-		err = errors.Join(dir.Sync(), dir.Close())
-	}
 	if err != nil {
 		s.disk.fail("replace", fileStore, err)
 	}
+	s.disk.syncDir(s.dir)
 	if err := s.disk.err(); err != nil {
 		return fmt.Errorf("store: write the key ring: %w", err)
 	}
