@@ -102,7 +102,7 @@ func (c *conversation) proves(st *stage, t *task, f *inflight, message []byte) b
 }
 
 // ownReply is the answer to an own commit that came back.
-func (c *conversation) ownReply(st *stage, f *inflight, released []messages.Released) messages.Reply {
+func (c *conversation) ownReply(st *stage, f *inflight, released []messages.Released) messages.MessageDecrypted {
 	reply := messages.MessageDecrypted{
 		Outcome: messages.OutcomeCommit, Own: true, IsActive: true, MessageEpoch: f.epoch, Epoch: f.epoch + 1, Released: released,
 	}
@@ -167,12 +167,12 @@ func (c *conversation) mergeReceived(st *stage, transition *mlsgroup.Transition,
 			reply.Discarded = append(reply.Discarded, p.Ref)
 		}
 	}
-	c.leaveEpoch(st, nil)
 	if effect.SelfRemoved {
 		reply.IsActive = false
-		c.deleteConversation(st)
+		c.leaveGroup(st, transition.Received.Epoch)
 		return
 	}
+	c.leaveEpoch(st, transition.Received.Epoch, nil)
 	st.dropSpent()
 	reply.Epoch = st.state.group.Epoch()
 	c.emit(st)
