@@ -243,7 +243,7 @@ func (s *System) processWelcome(ctx context.Context, at place, r messages.Proces
 	}
 	// The conversation is staged; from here on the caller's context does not part it
 	// from its key package.
-	if !taken.record.lastResort() {
+	if !taken.record.parsed.LastResort() {
 		if _, err := s.askClient(context.WithoutCancel(ctx), at, spendKeyPackage{ref: taken.record.ref}); err != nil {
 			return nil, err
 		}

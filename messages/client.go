@@ -132,8 +132,13 @@ type GenerateKeyPackages struct {
 	Lifetime time.Duration
 	// LastResort marks them as usable many times (RFC 9420 16.8).
 	LastResort bool
-	// Profile; it decides the capabilities they announce.
-	Profile Profile
+	// Profile; it decides the capabilities they announce, unless Capabilities does.
+	Profile      Profile
+	Capabilities *mlsgroup.Capabilities
+	// Extensions of the key packages, and LeafExtensions of their leaves. Types that
+	// are not default ones (RFC 9420 7.2) have to be listed in Capabilities.
+	Extensions     mlsgroup.Extensions
+	LeafExtensions mlsgroup.Extensions
 }
 
 // KeyPackagesGenerated answers [GenerateKeyPackages].
@@ -180,7 +185,12 @@ type KeyPackagesCounted struct{ Count int }
 // references are no error. It answers [KeyPackagesDeleted].
 type DeleteKeyPackages struct{ Refs []mlsgroup.KeyPackageRef }
 
-// KeyPackagesDeleted answers [DeleteKeyPackages].
+// DeleteStaleKeyPackages deletes the key packages of a suite's signature scheme that
+// were not made with the newest X.509 credential of that scheme. It answers
+// [KeyPackagesDeleted], or ErrCredentialNotFound where there is no such credential.
+type DeleteStaleKeyPackages struct{ CipherSuite mlsgroup.CipherSuite }
+
+// KeyPackagesDeleted answers [DeleteKeyPackages] and [DeleteStaleKeyPackages].
 type KeyPackagesDeleted struct{}
 
 // PutPSK registers an external pre-shared key. It answers [PSKPut].

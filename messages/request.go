@@ -1,5 +1,7 @@
 package messages
 
+import "github.com/conclave-mls/conclave/mlsgroup"
+
 // overhead is what a request is counted for beside the bytes it points to.
 const overhead = 128
 
@@ -42,7 +44,15 @@ func (RemoveCredential) Size() int { return overhead }
 func (ListCredentials) Size() int { return overhead }
 
 // Size implements [Request].
-func (GenerateKeyPackages) Size() int { return overhead }
+func (r GenerateKeyPackages) Size() int {
+	n := overhead
+	for _, list := range []mlsgroup.Extensions{r.Extensions, r.LeafExtensions} {
+		for _, e := range list {
+			n += len(e.Body)
+		}
+	}
+	return n
+}
 
 // Size implements [Request].
 func (r ImportKeyPackage) Size() int {
@@ -57,6 +67,9 @@ func (CountKeyPackages) Size() int { return overhead }
 
 // Size implements [Request].
 func (r DeleteKeyPackages) Size() int { return overhead + total(r.Refs) }
+
+// Size implements [Request].
+func (DeleteStaleKeyPackages) Size() int { return overhead }
 
 // Size implements [Request].
 func (r PutPSK) Size() int { return overhead + len(r.ID) + len(r.PSK) }
@@ -162,6 +175,7 @@ func (ImportKeyPackage) request()       {}
 func (ListKeyPackages) request()        {}
 func (CountKeyPackages) request()       {}
 func (DeleteKeyPackages) request()      {}
+func (DeleteStaleKeyPackages) request() {}
 func (PutPSK) request()                 {}
 func (DeletePSK) request()              {}
 func (SetData) request()                {}
