@@ -2,6 +2,7 @@ package conclave
 
 import (
 	"context"
+	"crypto/sha256"
 
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/mlsgroup"
@@ -159,6 +160,15 @@ func (c *Conversation) Epoch(ctx context.Context) (uint64, error) {
 func (c *Conversation) CipherSuite(ctx context.Context) (CipherSuite, error) {
 	s, err := c.existing(ctx, "CipherSuite")
 	return s.CipherSuite, err
+}
+
+// Credential returns the reference of the credential that stands for this client in the conversation.
+func (c *Conversation) Credential(ctx context.Context) (CredentialRef, error) {
+	s, err := c.existing(ctx, "Credential")
+	if err != nil {
+		return CredentialRef{}, err
+	}
+	return sha256.Sum256(s.SignatureKey), nil
 }
 
 func (c *Conversation) existing(ctx context.Context, op string) (ConversationState, error) {

@@ -27,6 +27,9 @@ func total[T ~[]byte | ~string](list []T) int {
 func (InitClient) Size() int { return overhead }
 
 // Size implements [Request].
+func (GenerateKeypairs) Size() int { return overhead }
+
+// Size implements [Request].
 func (ListClients) Size() int { return overhead }
 
 // Size implements [Request].
@@ -165,6 +168,7 @@ func (ExportSecret) Size() int { return overhead }
 func (ExportGroupInfo) Size() int { return overhead }
 
 func (InitClient) request()             {}
+func (GenerateKeypairs) request()       {}
 func (ListClients) request()            {}
 func (ListConversations) request()      {}
 func (AddCredential) request()          {}
@@ -209,6 +213,7 @@ func (ExportSecret) request()           {}
 func (ExportGroupInfo) request()        {}
 
 func (ClientReady) reply()            {}
+func (KeypairsGenerated) reply()      {}
 func (ClientsListed) reply()          {}
 func (ConversationsListed) reply()    {}
 func (CredentialAdded) reply()        {}
