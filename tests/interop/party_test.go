@@ -26,7 +26,7 @@ type party interface {
 	decrypt(id conclave.ConversationID, message []byte) (received, error)
 	propose(id conclave.ConversationID, p proposal) ([]byte, error)
 	// externalAdd makes the proposal of a client to be added.
-	externalAdd(id conclave.ConversationID, groupInfo []byte) ([]byte, error)
+	externalAdd(id conclave.ConversationID, epoch uint64, groupInfo []byte) ([]byte, error)
 	externalSender(id conclave.ConversationID) ([]byte, error)
 	wipe(id conclave.ConversationID) error
 	history(id conclave.ConversationID, on bool) error
@@ -181,16 +181,13 @@ func (p *engineParty) propose(id conclave.ConversationID, o proposal) ([]byte, e
 	return b.Message, err
 }
 
-func (p *engineParty) externalAdd(conclave.ConversationID, []byte) ([]byte, error) {
-	return nil, errUnsupported("the facade makes no external proposals yet")
+func (p *engineParty) externalAdd(id conclave.ConversationID, epoch uint64, _ []byte) ([]byte, error) {
+	made, err := p.NewExternalAddProposal(p.ctx, id, epoch, conclave.ExternalAddOptions{})
+	return made.Message, err
 }
 
 func (p *engineParty) externalSender(id conclave.ConversationID) ([]byte, error) {
-	s, err := p.Conversation(id).State(p.ctx)
-	if err != nil || len(s.ExternalSenders) == 0 {
-		return nil, err
-	}
-	return s.ExternalSenders[0].SignatureKey, nil
+	return p.Conversation(id).ExternalSender(p.ctx)
 }
 
 func (p *engineParty) wipe(id conclave.ConversationID) error { return p.WipeConversation(p.ctx, id) }
@@ -315,7 +312,7 @@ func (p *peerParty) propose(id conclave.ConversationID, o proposal) ([]byte, err
 	return r.Message, err
 }
 
-func (p *peerParty) externalAdd(id conclave.ConversationID, groupInfo []byte) ([]byte, error) {
+func (p *peerParty) externalAdd(id conclave.ConversationID, _ uint64, groupInfo []byte) ([]byte, error) {
 	r, err := p.do("externalAdd", id, call{GroupInfo: groupInfo, Suite: uint16(p.suite)})
 	return r.Message, err
 }

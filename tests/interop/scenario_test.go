@@ -58,7 +58,7 @@ var scenarios = slices.Concat(
 		{"they change credential and signature key", rotate(false)},
 	},
 	both("they have history sharing turned on and off by us", "we follow their history client", history),
-	[]scenario{{"forty random steps of up to eight clients of both", random}},
+	[]scenario{{"thirty random steps of up to six clients of both", func(s *stage) { s.random(30, s.both, s.both, s.both) }}},
 )
 
 func createAndAdd(s *stage, creator, other party) {
@@ -203,7 +203,8 @@ func (s *stage) tell(message []byte) {
 func externalAdd(s *stage, joiner, committer party) {
 	third := s.companion(joiner)
 	s.found(committer, third)
-	s.tell(must(joiner.externalAdd(s.group, s.ds.GroupInfo(s.group))))
+	epoch, _ := s.ds.Epoch(s.group)
+	s.tell(must(joiner.externalAdd(s.group, epoch, s.ds.GroupInfo(s.group))))
 	check(committer.commit(s.group))
 	s.settle()
 	s.talk()
@@ -389,16 +390,18 @@ func history(s *stage, sharer, other party) {
 	s.talk()
 }
 
-// random plays steps drawn from a fixed seed: whoever is outside is added or joins, whoever is inside removes, updates, proposes and talks.
-func random(s *stage) {
+// both opens a client of this engine and one of the peer.
+func (s *stage) both() []party { return []party{s.ours(), s.theirs()} }
+
+// random plays steps drawn from a fixed seed with the clients that the casts open: whoever is outside is added or joins, whoever is inside removes, updates,
+// proposes and talks.
+func (s *stage) random(steps int, casts ...func() []party) {
 	r := rand.New(rand.NewPCG(1, uint64(s.suite)))
-	creator := s.ours()
-	s.found(creator, s.theirs())
-	for len(s.parties) < 8 {
-		s.ours()
-		s.theirs()
+	first := casts[0]()
+	s.found(first[0], first[1:]...)
+	for _, cast := range casts[1:] {
+		cast()
 	}
-	const steps = 40
 	for range steps {
 		inside := s.members()
 		var outside []party
@@ -416,7 +419,10 @@ func random(s *stage) {
 		case step < 5 && len(inside) > 3:
 			check(actor.remove(s.group, inside[1].ID()))
 		case step < 6 && len(outside) > 0:
-			check(outside[r.IntN(len(outside))].externalJoin(s.ds.GroupInfo(s.group)))
+			joiner := outside[r.IntN(len(outside))]
+			if _, ours := joiner.(*engineParty); ours || s.peer.joins {
+				check(joiner.externalJoin(s.ds.GroupInfo(s.group)))
+			}
 		case step < 8:
 			check(actor.update(s.group))
 		case len(inside) > 3:

@@ -75,7 +75,7 @@ func (s *stage) oursWith(o conclave.ClientOptions) party {
 }
 
 // theirs opens a client of the peer.
-func (s *stage) theirs() party { return s.theirsOf(s.peer.node) }
+func (s *stage) theirs() party { return s.theirsOf(s.peer.nodes[0]) }
 
 func (s *stage) theirsOf(n *node) party {
 	p := &peerParty{node: n, id: s.newID(), suite: s.suite}
@@ -264,7 +264,7 @@ func (s *stage) wantCode(err error, codes ...string) {
 	switch {
 	case err == nil:
 		fail("no error, want %s", codes)
-	case errors.As(err, &theirs) && !s.peer.hasCodes:
+	case errors.As(err, &theirs) && !s.peer.codes:
 	case !slices.Contains(codes, codeOf(err)):
 		fail("error %w, want %s", err, codes)
 	}

@@ -1,6 +1,7 @@
 // ts-mls as a peer. It is a library of pure functions over a group's state; what a client has to remember is kept here.
 import { readFileSync } from 'node:fs';
 import * as mls from 'ts-mls';
+import { createGroupInfoWithRatchetTree } from 'ts-mls/createCommit.js';
 import { decodeKeyPackage, encodeKeyPackage, makeKeyPackageRef } from 'ts-mls/keyPackage.js';
 import { Rejected, Unsupported, bytes, send, serve, string, text, utf8 } from './lines.mjs';
 
@@ -73,7 +74,7 @@ class Client {
 
   // sendCommit sends a commit and takes the next state when it is accepted.
   async sendCommit(g, next, commit, welcome) {
-    const info = await mls.createGroupInfoWithExternalPubAndRatchetTree(next, [], g.cs);
+    const info = await groupInfo(next, g.cs);
     const v = await send(this.name, {
       commit: text(commit),
       welcome: welcome && text(message('mls_welcome', 'welcome', welcome)),
@@ -190,6 +191,18 @@ class Client {
     throw new Unsupported('its API keeps the credential and signature key a member joined with');
   }
 }
+
+// groupInfo makes the GroupInfo of a state. ts-mls's own writes external_pub without the length that RFC 9420 12.4.3.2 has before it, so this one is made
+// of its parts.
+async function groupInfo(state, cs) {
+  const pair = await cs.hpke.deriveKeyPair(state.keySchedule.externalSecret);
+  const key = await cs.hpke.exportPublicKey(pair.publicKey);
+  const extensions = [{ extensionType: 'external_pub', extensionData: vector(key) }];
+  return createGroupInfoWithRatchetTree(state.groupContext, state.confirmationTag, state, state.ratchetTree, extensions, cs);
+}
+
+// vector puts its length before a vector of less than 16,384 bytes (RFC 9420 2.1.2).
+const vector = (b) => new Uint8Array([...(b.length < 64 ? [b.length] : [64 | (b.length >> 8), b.length & 255]), ...b]);
 
 const addOf = (keyPackage) => ({ proposalType: 'add', add: { keyPackage: decodeKeyPackage(bytes(keyPackage), 0)[0] } });
 
