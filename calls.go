@@ -97,6 +97,11 @@ func (s scope) ClientIDs(ctx context.Context, id ConversationID) ([]ClientID, er
 	return s.at(id).ClientIDs(ctx)
 }
 
+// ExternalSender is [Conversation.ExternalSender].
+func (s scope) ExternalSender(ctx context.Context, id ConversationID) ([]byte, error) {
+	return s.at(id).ExternalSender(ctx)
+}
+
 // ExportSecretKey is [Conversation.ExportSecretKey].
 func (s scope) ExportSecretKey(ctx context.Context, id ConversationID, length int) (Secret, error) {
 	return s.at(id).ExportSecretKey(ctx, length)

@@ -169,6 +169,16 @@ func (c *Conversation) existing(ctx context.Context, op string) (ConversationSta
 	return s, err
 }
 
+// ExternalSender returns the public signature key of the conversation's first external sender, nil where it has none. [ParseExternalSender] takes it for
+// another conversation with the same one.
+func (c *Conversation) ExternalSender(ctx context.Context) ([]byte, error) {
+	s, err := c.existing(ctx, "ExternalSender")
+	if err != nil || len(s.ExternalSenders) == 0 {
+		return nil, err
+	}
+	return s.ExternalSenders[0].SignatureKey, nil
+}
+
 // Member is a member of a conversation.
 type Member = messages.Member
 

@@ -68,6 +68,7 @@
 //	CreateConversation      ok         exists     exists     sending    exists
 //	ProcessWelcome          ok         ok         exists     sending    exists
 //	JoinByExternalCommit    ok         in-doubt   ok         sending    in-doubt
+//	ProposeJoin             ok         ok         ok         ok         ok
 //	EncryptMessage          not-found  in-doubt   ok         sending    in-doubt
 //	DecryptMessage          not-found  kept       ok         ok         ok
 //	DecryptMessages         ok         ok         ok         ok         ok

@@ -220,6 +220,33 @@ func (a *clientActor) generateKeyPackages(tx *transaction, r messages.GenerateKe
 	return reply, a.commit(tx, changes)
 }
 
+// proposeJoin makes the proposal to add this client to a conversation, and stores the
+// key package in it, without which its Welcome would be an orphan.
+func (a *clientActor) proposeJoin(tx *transaction, r messages.ProposeJoin) (messages.Reply, error) {
+	if len(r.Conversation) == 0 || len(r.Conversation) > maxName {
+		return nil, fmt.Errorf("%w: conversation id of %d bytes", messages.ErrInvalidArgument, len(r.Conversation))
+	}
+	credential, err := a.credential(tx, r.CipherSuite, r.Credential)
+	if err != nil {
+		return nil, err
+	}
+	defer credential.private.Wipe()
+	in := a.sys.input(credential.signer(r.CipherSuite))
+	record, err := newKeyPackageRecord(in, mlsgroup.KeyPackageOptions{Profile: a.client.profile(r.Profile)}, credential.entry.Ref)
+	if err != nil {
+		return nil, err
+	}
+	message, err := mlsgroup.NewMemberProposal(in, []byte(r.Conversation), r.Epoch, record.parsed)
+	if err != nil {
+		return nil, err
+	}
+	changes := new(store.ChangeSet)
+	changes.Put(a.client.keyPackageKey(record.ref), record.marshal())
+	record.initPrivate.Wipe()
+	record.leafPrivate.Wipe()
+	return messages.JoinProposed{Message: message, KeyPackage: record.ref}, a.commit(tx, changes)
+}
+
 func newKeyPackageRecord(in mlsgroup.Input, o mlsgroup.KeyPackageOptions, credential messages.CredentialRef) (*keyPackageRecord, error) {
 	bundle, err := mlsgroup.NewKeyPackage(in, o)
 	if err != nil {

@@ -335,6 +335,8 @@ func profileOf(r messages.Request) messages.Profile {
 		return r.Profile
 	case messages.GenerateKeyPackages:
 		return r.Profile
+	case messages.ProposeJoin:
+		return r.Profile
 	}
 	return messages.ProfileDefault
 }

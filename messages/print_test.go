@@ -17,7 +17,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(CredentialInUse), new(CredentialRemoved), new(CredentialsListed), new(DataRead), new(DataSet), new(DecryptMessage), new(DecryptMessages), new(MessagesDecrypted), new(ProposePSK), new(DecryptResult),
 		new(DeleteKeyPackages), new(DeletePSK), new(DropInDoubt), new(EncryptMessage), new(EpochChanged), new(ExportGroupInfo),
 		new(ExportSecret), new(FinalConversation), new(Finish), new(Finished), new(GenerateKeyPackages), new(GroupInfoExported),
-		new(ImportKeyPackage), new(InDoubtDropped), new(InitClient), new(JoinByExternalCommit), new(KeyPackageEntry), new(KeyPackageImported),
+		new(ImportKeyPackage), new(InDoubtDropped), new(InitClient), new(JoinByExternalCommit), new(JoinProposed), new(ProposeJoin), new(KeyPackageEntry), new(KeyPackageImported),
 		new(KeyPackagesCounted), new(KeyPackagesDeleted), new(KeyPackagesGenerated), new(KeyPackagesListed), new(ListClients), new(ListConversations),
 		new(ListCredentials), new(ListKeyPackages), new(ListMembers), new(Member), new(MembersListed), new(MessageDecrypted),
 		new(MessageEncrypted), new(MessageRejected), new(Observer), new(PendingProposalCleared), new(ProcessWelcome), new(ProposalCreated),

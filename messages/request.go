@@ -92,6 +92,9 @@ func (r ProcessWelcome) Size() int { return overhead + len(r.Message) + len(r.Ra
 func (r JoinByExternalCommit) Size() int { return overhead + len(r.GroupInfo) + len(r.RatchetTree) }
 
 // Size implements [Request].
+func (r ProposeJoin) Size() int { return overhead + len(r.Conversation) }
+
+// Size implements [Request].
 func (r EncryptMessage) Size() int { return overhead + len(r.Plaintext) + len(r.AuthenticatedData) }
 
 // Size implements [Request].
@@ -170,6 +173,7 @@ func (Abort) request()                  {}
 func (CreateConversation) request()     {}
 func (ProcessWelcome) request()         {}
 func (JoinByExternalCommit) request()   {}
+func (ProposeJoin) request()            {}
 func (EncryptMessage) request()         {}
 func (DecryptMessage) request()         {}
 func (DecryptMessages) request()        {}
@@ -211,6 +215,7 @@ func (Finished) reply()               {}
 func (Aborted) reply()                {}
 func (ConversationCreated) reply()    {}
 func (ConversationJoined) reply()     {}
+func (JoinProposed) reply()           {}
 func (MessageEncrypted) reply()       {}
 func (MessageDecrypted) reply()       {}
 func (MessagesDecrypted) reply()      {}

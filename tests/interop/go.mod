@@ -3,7 +3,7 @@ module github.com/conclave-mls/conclave/tests/interop
 go 1.26.0
 
 require (
-	github.com/conclave-mls/conclave v0.0.0-00010101000000-000000000000
+	github.com/conclave-mls/conclave v0.0.0
 	google.golang.org/grpc v1.85.0
 	google.golang.org/protobuf v1.36.12
 )
