@@ -124,9 +124,10 @@ func oldest(kept []earlyMessage, match func(earlyMessage) bool) int {
 }
 
 // release tries what was kept for the epoch that the stage has entered, and drops
-// what was kept for an earlier one. A message that fails fails alone. A commit among
-// them ends that epoch; nothing can be kept for the epoch it begins, so one round is
-// all.
+// what was kept for an earlier one. A message that fails fails alone; a commit of
+// proposals that have not come is kept again, to wait for them. A commit that is
+// carried out ends that epoch; nothing can be kept for the epoch it begins, so one
+// round is all.
 func (c *conversation) release(st *stage) []messages.Released {
 	epoch := st.state.group.Epoch()
 	var now []earlyMessage
@@ -151,7 +152,7 @@ func (c *conversation) release(st *stage) []messages.Released {
 		if e.commit || texts[i] == nil || st.state.group == nil {
 			continue // of an epoch that is over, or there is no group left
 		}
-		reply, err := c.process(st, nil, texts[i], false)
+		reply, err := c.process(st, nil, texts[i], true)
 		out = append(out, messages.Released{Message: reply, Err: err})
 	}
 	return out
