@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/conclave-mls/conclave"
@@ -48,7 +50,7 @@ var ways = []struct {
 
 // TestDecryptTable goes through every wire format, content and epoch that a message can have, and every way it can come by. An error leaves no trace.
 func TestDecryptTable(t *testing.T) {
-	for _, row := range slices.Concat(anyMessages, applicationMessages, proposals, commits, otherEpochs(), privateHandshakes) {
+	for _, row := range decryptTable() {
 		for _, way := range ways {
 			t.Run(row.name+"/"+way.name, func(t *testing.T) {
 				r := newRoom(t, row.options)
@@ -74,6 +76,36 @@ func TestDecryptTable(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func decryptTable() []decryptCase {
+	return slices.Concat(anyMessages, applicationMessages, proposals, commits, otherEpochs(), privateHandshakes)
+}
+
+// TestDecryptTableIsDocumented wants every row in which CoreCrypto differs in docs/corecrypto.md.
+func TestDecryptTableIsDocumented(t *testing.T) {
+	page, err := os.ReadFile("docs/corecrypto.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	differing := 0
+	for line := range strings.Lines(string(page)) {
+		cells := strings.Split(strings.Trim(line, "| \n"), " | ")
+		if i := slices.IndexFunc(decryptTable(), func(row decryptCase) bool { return row.name == cells[0] }); i >= 0 {
+			differing++
+			if len(cells) != 3 || cells[2] != decryptTable()[i].corecrypto {
+				t.Errorf("the page says otherwise about %q", cells[0])
+			}
+		}
+	}
+	for _, row := range decryptTable() {
+		if row.corecrypto != "" {
+			differing--
+		}
+	}
+	if differing != 0 {
+		t.Errorf("the page has %d rows too many", differing)
 	}
 }
 

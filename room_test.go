@@ -19,12 +19,14 @@ type coreMember struct {
 	t      *testing.T
 	in     mlsgroup.Input
 	bundle *mlsgroup.KeyPackageBundle
-	g      *mlsgroup.Group
+	// profile is the RFC's unless a test sets another: it takes and makes both wire formats.
+	profile mlsgroup.Profile
+	g       *mlsgroup.Group
 }
 
 func newCoreMember(t *testing.T, name string) *coreMember {
 	t.Helper()
-	m := &coreMember{t: t, in: mlsgroup.Input{Rand: rand.Reader, Now: time.Now(), Signer: newSigner(t, name)}}
+	m := &coreMember{t: t, profile: mlsgroup.ProfileRFC, in: mlsgroup.Input{Rand: rand.Reader, Now: time.Now(), Signer: newSigner(t, name)}}
 	m.bundle = m.keyPackage()
 	return m
 }
@@ -68,7 +70,7 @@ func (m *coreMember) join(welcome []byte) {
 	m.t.Helper()
 	w, err := mlsgroup.ParseMLSMessage(welcome)
 	m.must(err)
-	m.follow(mlsgroup.Join(m.in, w.Welcome, mlsgroup.JoinOptions{KeyPackage: m.bundle, Profile: mlsgroup.ProfileRFC}))
+	m.follow(mlsgroup.Join(m.in, w.Welcome, mlsgroup.JoinOptions{KeyPackage: m.bundle, Profile: m.profile, BasicKeyChange: true}))
 }
 
 func (m *coreMember) read(message []byte) {
@@ -141,6 +143,7 @@ type room struct {
 	fs       vfs.FS
 	engine   *conclave.Engine
 	options  conclave.ClientOptions
+	pause    time.Duration // before a commit is sent again
 	bob      *conclave.Client
 	ada, tom *coreMember
 	backend  *mlsgroup.Signer
@@ -154,29 +157,43 @@ const bobsLeaf, tomsLeaf = mlsgroup.LeafIndex(1), mlsgroup.LeafIndex(2)
 // newRoom makes the room, all three in epoch 1.
 func newRoom(t *testing.T, o conclave.ClientOptions) *room {
 	t.Helper()
-	r := &room{t: t, fs: vfs.NewMem(), ada: newCoreMember(t, "ada"), tom: newCoreMember(t, "tom"), backend: newSigner(t, "wire-server"), options: o}
+	r := &room{t: t, ada: newCoreMember(t, "ada"), tom: newCoreMember(t, "tom")}
+	r.start(o)
+	return r
+}
+
+// start is newRoom for members that were made before.
+func (r *room) start(o conclave.ClientOptions) {
+	r.t.Helper()
+	r.fs, r.backend, r.options = vfs.NewMem(), newSigner(r.t, "wire-server"), o
+	r.pause = time.Hour // what is in doubt stays so unless the test settles it
 	r.open()
-	t.Cleanup(func() {
+	r.t.Cleanup(func() {
 		if err := r.engine.Close(); err != nil {
-			t.Error(err)
+			r.t.Error(err)
 		}
 	})
+	r.found()
+}
+
+// found makes the group, of the founder's epoch 0 and all three's epoch 1.
+func (r *room) found() {
+	r.t.Helper()
 	r.ada.follow(mlsgroup.NewGroup(r.ada.in, mlsgroup.GroupOptions{
-		GroupID: []byte("room"), Profile: mlsgroup.ProfileRFC,
+		GroupID: []byte("room"), Profile: r.ada.profile, BasicKeyChange: true,
 		Extensions: mlsgroup.Extensions{mlsgroup.ExternalSendersExtension([]mlsgroup.ExternalSender{{SignatureKey: r.backend.Public, Credential: r.backend.Credential}})},
 	}))
 	welcome := r.ada.commit(addOf(r.bobsKeyPackage()), addOf(r.tom.bundle.KeyPackage)).Welcome
 	r.tom.join(welcome)
-	if _, err := r.bob.ProcessWelcome(t.Context(), welcome, conclave.JoinOptions{}); err != nil {
-		t.Fatal(err)
+	if _, err := r.bob.ProcessWelcome(r.t.Context(), welcome, conclave.JoinOptions{}); err != nil {
+		r.t.Fatal(err)
 	}
-	return r
 }
 
 func (r *room) open() {
 	r.t.Helper()
 	o := crashOptions()
-	o.RetryPause = time.Hour // what is in doubt stays so unless a test settles it
+	o.RetryPause = r.pause
 	var err error
 	if r.engine, err = conclave.OpenOn(r.t.Context(), r.fs, crashDir, o); err != nil {
 		r.t.Fatal(err)
@@ -344,24 +361,6 @@ func (r *room) agree() {
 	}
 }
 
-func (r *room) pending() int {
-	r.t.Helper()
-	state, err := r.bob.Conversation("room").State(r.t.Context())
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return len(state.PendingProposals)
-}
-
-func (r *room) epoch() uint64 {
-	r.t.Helper()
-	epoch, err := r.bob.ConversationEpoch(r.t.Context(), "room")
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return epoch
-}
-
 func (r *room) dump() map[string]string {
 	r.t.Helper()
 	all, err := r.engine.Dump()
@@ -391,4 +390,20 @@ func releasedTexts(list []conclave.Released) []string {
 		}
 	}
 	return slices.Clip(texts)
+}
+
+// echo is a verdict: the commit comes back to bob, and then it is accepted.
+func (r *room) echo(ctx context.Context, b conclave.CommitBundle) (conclave.Verdict, error) {
+	if got, err := r.bob.DecryptMessage(ctx, b.Conversation, b.Commit); err != nil || !got.Own {
+		r.t.Errorf("the echo: own %t, %v", got.Own, err)
+	}
+	return conclave.Verdict{Kind: conclave.VerdictAccepted}, nil
+}
+
+// drain takes what is in a channel.
+func drain[T any](from <-chan T) (all []T) {
+	for len(from) > 0 {
+		all = append(all, <-from)
+	}
+	return all
 }
