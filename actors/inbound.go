@@ -108,7 +108,14 @@ func (c *conversation) ownReply(st *stage, f *inflight, released []messages.Rele
 	}
 	if g := st.state.group; g != nil {
 		reply.Sender = messages.Sender{Type: mlsgroup.SenderTypeMember, Leaf: uint32(g.OwnLeaf()), ClientID: c.client.id}
+		if f.isJoin {
+			reply.Sender.Type = mlsgroup.SenderTypeNewMemberCommit
+		}
+		if signer, err := c.signer(st); err == nil { // the commit is accepted, whatever can be read
+			reply.Sender.Credential = signer.Credential
+		}
 	}
+	c.arrive(st, &reply)
 	return reply
 }
 
@@ -138,7 +145,18 @@ func (c *conversation) process(st *stage, t *task, message []byte, keep bool) (m
 		reply.Outcome = messages.OutcomeCommit
 		c.mergeReceived(st, transition, &reply)
 	}
+	c.arrive(st, &reply)
 	return reply, nil
+}
+
+// arrive completes a reply with where the conversation is now: what was released may
+// have taken it further, or ended it.
+func (c *conversation) arrive(st *stage, reply *messages.MessageDecrypted) {
+	if g := st.state.group; g != nil {
+		reply.Epoch = g.Epoch()
+	} else {
+		reply.IsActive = false
+	}
 }
 
 // received is the reply to a verified message, complete for an application message.
@@ -168,13 +186,11 @@ func (c *conversation) mergeReceived(st *stage, transition *mlsgroup.Transition,
 		}
 	}
 	if effect.SelfRemoved {
-		reply.IsActive = false
 		c.leaveGroup(st, transition.Received.Epoch)
 		return
 	}
 	c.leaveEpoch(st, transition.Received.Epoch, nil)
 	st.dropSpent()
-	reply.Epoch = st.state.group.Epoch()
 	c.emit(st)
 	reply.Released = c.release(st)
 }

@@ -43,10 +43,14 @@ func (c *conversation) adopt(st *stage, r adopt) (messages.Reply, error) {
 	if r.welcome {
 		c.emit(st)
 		for i, e := range early {
-			if texts[i] == nil {
+			if texts[i] == nil || st.state.group == nil {
 				continue
 			}
-			message, err := c.process(st, nil, texts[i], e.epoch > st.state.group.Epoch())
+			if e.epoch > st.state.group.Epoch() {
+				_, _ = c.keep(st, texts[i], e.epoch, e.content, false) // on the new incarnation
+				continue
+			}
+			message, err := c.process(st, nil, texts[i], true)
 			reply.released = append(reply.released, messages.Released{Message: message, Err: err})
 		}
 	}

@@ -220,12 +220,16 @@ func (c *conversation) acceptVerdict(st *stage, s *sending) {
 	c.endSend(s, c.mergedReply(s, released), nil)
 }
 
-// mergedReply is the answer of an operation whose commit was accepted.
+// mergedReply is the answer of an operation whose commit was accepted, and is current.
 func (c *conversation) mergedReply(s *sending, released []messages.Released) messages.Reply {
-	if s.f.isJoin {
-		return messages.ConversationJoined{Conversation: c.id, Epoch: s.f.epoch + 1, Released: released}
+	epoch := s.f.epoch + 1
+	if c.state != nil && c.state.group != nil {
+		epoch = c.state.group.Epoch() // what was released may have gone further
 	}
-	return messages.CommitMerged{Epoch: s.f.epoch + 1, Sent: true, Released: released}
+	if s.f.isJoin {
+		return messages.ConversationJoined{Conversation: c.id, Epoch: epoch, Released: released}
+	}
+	return messages.CommitMerged{Epoch: epoch, Sent: true, Released: released}
 }
 
 // refuse notes that a first send was refused. A join that was refused is forgotten;
