@@ -43,6 +43,7 @@ type opening struct {
 type opened struct {
 	contents []*mlsgroup.Received
 	errs     []error
+	waiting  int // how many nobody has taken yet
 	left     sync.WaitGroup
 }
 
@@ -55,7 +56,7 @@ func (o *openers) close() { o.workers.close() }
 
 // open opens messages whose keys have been taken. It waits until all are open.
 func (o *openers) open(keys []*mlsgroup.MessageKey) ([]*mlsgroup.Received, []error) {
-	r := &opened{contents: make([]*mlsgroup.Received, len(keys)), errs: make([]error, len(keys))}
+	r := &opened{contents: make([]*mlsgroup.Received, len(keys)), errs: make([]error, len(keys)), waiting: len(keys)}
 	r.left.Add(len(keys))
 	o.mu.Lock()
 	for i, key := range keys {
@@ -64,7 +65,9 @@ func (o *openers) open(keys []*mlsgroup.MessageKey) ([]*mlsgroup.Received, []err
 	o.mu.Unlock()
 	runtime.Gosched()
 	o.mu.Lock()
-	if o.working < o.most && len(o.waiting) > 0 {
+	// Whose messages have been taken by another leaves those that came since alone:
+	// who brought them is on its way here, with more.
+	if r.waiting > 0 && o.working < o.most {
 		o.working++
 		share := o.take()
 		o.hire()
@@ -85,6 +88,9 @@ func (o *openers) take() []opening {
 	n = min(max(n, minShare), maxShare, len(o.waiting))
 	share := make([]opening, n)
 	copy(share, o.waiting)
+	for _, m := range share {
+		m.run.waiting--
+	}
 	o.waiting = o.waiting[:copy(o.waiting, o.waiting[n:])]
 	clear(o.waiting[len(o.waiting) : len(o.waiting)+n])
 	return share
