@@ -111,20 +111,19 @@ func (c *conversation) openRun(st *stage, list []inbound) int {
 	if bad {
 		// Those that did not open take no key: a forged message must not use up that
 		// of the true one. The others' keys stay the same, and so they stay open.
-		left := slices.Clone(sealed)
+		var left []*mlsgroup.SealedMessage
+		var places []int
 		for i, refused := range refusals {
-			if refused != nil {
-				left[i] = nil
+			if refused == nil {
+				left, places = append(left, sealed[i]), append(places, i)
 			}
 		}
 		var again []error
 		if _, again, step, err = c.takeKeys(st, left); err != nil {
 			return 0
 		}
-		for i, refused := range again {
-			if left[i] != nil && refused != nil {
-				refusals[i] = refused
-			}
+		for n, i := range places {
+			refusals[i] = again[n]
 		}
 	}
 	if step != nil {
@@ -156,11 +155,11 @@ func (c *conversation) openSenderData(st *stage, message []byte) (s *mlsgroup.Se
 	return s, err
 }
 
-// takeKeys takes the keys of messages, in their order, as one step; nil ones are left
-// out. A message that is refused takes none. What the step lacks is loaded.
+// takeKeys takes the keys of messages, in their order, as one step. A message that is
+// refused takes none. What the step lacks is loaded.
 func (c *conversation) takeKeys(st *stage, sealed []*mlsgroup.SealedMessage) (keys []*mlsgroup.MessageKey, refusals []error, step *mlsgroup.Transition, err error) {
 	err = c.try(st, func(g *mlsgroup.Group) error {
-		keys, refusals, step = takeMessageKeys(g, sealed)
+		keys, refusals, step = g.TakeMessageKeys(sealed)
 		var all mlsgroup.Need
 		for _, refused := range refusals {
 			var need *mlsgroup.Need
@@ -203,43 +202,4 @@ func (c *conversation) open(keys []*mlsgroup.MessageKey, refusals []error) (cont
 		}
 	}
 	return contents, bad
-}
-
-// takeMessageKeys TODO p-core
-func takeMessageKeys(g *mlsgroup.Group, sealed []*mlsgroup.SealedMessage) ([]*mlsgroup.MessageKey, []error, *mlsgroup.Transition) {
-	keys, errs := make([]*mlsgroup.MessageKey, len(sealed)), make([]error, len(sealed))
-	var steps []*mlsgroup.Transition
-	for i, s := range sealed {
-		if s == nil {
-			continue
-		}
-		key, step, err := g.TakeMessageKey(s)
-		if err != nil {
-			errs[i] = err
-			continue
-		}
-		keys[i], g = key, step.Next
-		steps = append(steps, step)
-	}
-	if len(steps) == 0 {
-		return keys, errs, nil
-	}
-	all := &mlsgroup.Transition{Next: g}
-	seen := make(map[string]bool)
-	for _, step := range slices.Backward(steps) {
-		for _, change := range slices.Backward(step.Changes) {
-			if change.Op != mlsgroup.DeleteRange {
-				if seen[string(change.Key)] {
-					continue
-				}
-				seen[string(change.Key)] = true
-			}
-			all.Changes = append(all.Changes, change)
-		}
-	}
-	slices.Reverse(all.Changes)
-	for _, step := range steps {
-		all.Consumed = append(all.Consumed, step.Consumed...)
-	}
-	return keys, errs, all
 }

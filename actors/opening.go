@@ -126,7 +126,7 @@ func (o *openers) openTogether(share []opening) {
 	var contents []*mlsgroup.Received
 	var errs []error
 	err := safely(o.log, "open together", func() error {
-		contents, errs = mlsgroup.OpenAll(keys)
+		contents, errs = mlsgroup.OpenAll(keys, nil)
 		return nil
 	})
 	for i, m := range share {

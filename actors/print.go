@@ -30,7 +30,7 @@ func (join) Format(f fmt.State, _ rune)             { secret.Print(f, "actors.jo
 func (keyPackageRecord) Format(f fmt.State, _ rune) { secret.Print(f, "actors.keyPackageRecord") }
 func (keyPackageTaken) Format(f fmt.State, _ rune)  { secret.Print(f, "actors.keyPackageTaken") }
 func (namedGuard) Format(f fmt.State, _ rune)       { secret.Print(f, "actors.namedGuard") }
-func (opened) Format(f fmt.State, _ rune)           { secret.Print(f, "actors.opened") }
+func (*opened) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.opened") }
 func (opening) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.opening") }
 func (*openers) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.openers") }
 func (pskRead) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.pskRead") }
