@@ -161,16 +161,42 @@ func (c *conversation) take(t *task) {
 		return
 	}
 	if !c.guard.admit(claim{t.tx, true, t}) {
-		c.report()
+		c.waits(t)
 		return
 	}
 	c.granted(t)
+}
+
+// waits says of a task that it has to wait for the guard.
+func (c *conversation) waits(t *task) {
+	switch r := t.request.(type) {
+	case messages.DecryptMessage:
+		if r.Waits != nil {
+			r.Waits()
+		}
+	case messages.DecryptMessages:
+		if r.Waits != nil {
+			r.Waits()
+		}
+	}
+	c.report()
 }
 
 // openWhileSending tells whether messages of single calls may be decrypted although
 // the guard is held: a commit is on its way, and nothing else is staged.
 func (c *conversation) openWhileSending() bool {
 	return c.sending != nil && (c.stage == nil || c.stage.clean())
+}
+
+// letIn gathers the messages that wait for the guard and can now be decrypted without
+// it.
+func (c *conversation) letIn() {
+	if !c.openWhileSending() {
+		return
+	}
+	for _, w := range c.guard.drop(func(w claim) bool { return w.tx == nil && isDecrypt(w.task.request) }) {
+		c.gather(w.task)
+	}
 }
 
 // granted serves a request that has the guard.
@@ -327,7 +353,7 @@ func (c *conversation) requeue(t *task) {
 		c.gather(t)
 		return
 	}
-	c.report()
+	c.waits(t)
 }
 
 // commit makes a stage durable, and current. The law is here: stage, persist, swap,
