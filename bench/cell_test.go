@@ -16,6 +16,7 @@ type cell struct {
 	size          int // of the plaintext, bytes
 	store         storeKind
 	checkpoint    bool // each message in a transaction that sets data too
+	grown         bool // the tree has grown member by member
 	cold          bool // the conversation is read from the store in the timed step
 	killed        bool // the store was not closed
 	rfc           bool // the RFC profile, else Wire's
@@ -44,6 +45,7 @@ func (c cell) name() string {
 	add(c.size != 0, "size=%s", sizeName(c.size))
 	add(c.store != "", "store=%s", c.store)
 	add(c.checkpoint, "checkpoint=data")
+	add(c.grown, "tree=grown")
 	add(c.cold, "state=cold")
 	add(c.killed, "after=kill")
 	add(c.rfc, "profile=rfc")
@@ -80,6 +82,7 @@ func TestCellNames(t *testing.T) {
 		{cell{suite: 1, conversations: 1, members: 2, size: 64 << 10, store: durable, checkpoint: true, rfc: true}, "suite=1/conversations=1/members=2/size=64KiB/store=durable/checkpoint=data/profile=rfc"},
 		{cell{suite: 1, members: 1000, store: durable}, "suite=1/members=1000/store=durable"},
 		{cell{suite: 1, members: 1000, store: durable, cold: true}, "suite=1/members=1000/store=durable/state=cold"},
+		{cell{suite: 1, members: 1000, store: durable, grown: true, cold: true}, "suite=1/members=1000/store=durable/tree=grown/state=cold"},
 		{cell{conversations: 100000}, "conversations=100000"},
 		{cell{conversations: 100000, killed: true}, "conversations=100000/after=kill"},
 		{cell{suite: 1, work: "decrypt", size: 1 << 10}, "suite=1/work=decrypt/size=1KiB"},

@@ -104,7 +104,7 @@ func (m *mix) main() operation {
 func (r *results) headline() [][2]string {
 	h := &r.steady.calls.ops[r.main()]
 	rows := [][2]string{
-		{short(r.steady.rate(r.main())), "times " + r.main().String() + ", a second"},
+		{short(r.steady.rate(r.main())), r.main().String() + " calls a second"},
 		{duration(h.quantile(0.5)), r.main().String() + ", median"},
 		{duration(h.quantile(0.99)), r.main().String() + ", 99th percentile"},
 	}
