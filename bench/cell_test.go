@@ -80,6 +80,7 @@ func TestCellNames(t *testing.T) {
 		{cell{suite: 1, conversations: 64, members: 2, size: 1 << 10, store: durable}, "suite=1/conversations=64/members=2/size=1KiB/store=durable"},
 		{cell{suite: 2, conversations: 512, members: 1000, size: 16, store: memory}, "suite=2/conversations=512/members=1000/size=16B/store=memory"},
 		{cell{suite: 1, conversations: 1, members: 2, size: 64 << 10, store: durable, checkpoint: true, rfc: true}, "suite=1/conversations=1/members=2/size=64KiB/store=durable/checkpoint=data/profile=rfc"},
+		{cell{suite: 1, conversations: 1, members: 10_000, size: 1 << 10, store: durable, cold: true}, "suite=1/conversations=1/members=10000/size=1KiB/store=durable/state=cold"},
 		{cell{suite: 1, members: 1000, store: durable}, "suite=1/members=1000/store=durable"},
 		{cell{suite: 1, members: 1000, store: durable, cold: true}, "suite=1/members=1000/store=durable/state=cold"},
 		{cell{suite: 1, members: 1000, store: durable, grown: true, cold: true}, "suite=1/members=1000/store=durable/tree=grown/state=cold"},

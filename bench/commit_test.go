@@ -238,6 +238,9 @@ func steps[T any](b *testing.B, s *stage, before func() T, step func(T) error, a
 		after(in)
 	}
 	b.ReportMetric(1e9/nanosPerOp(b), "msg/s")
+	if used > 0 {
+		b.ReportMetric(float64(used.Nanoseconds())/float64(b.N), "cpu-ns/op")
+	}
 	if s.kind == durable {
 		b.ReportMetric(float64(written)/float64(b.N), "written-B/msg")
 		b.ReportMetric(float64(log)/float64(b.N), "wal-B/msg")
