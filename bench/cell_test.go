@@ -15,11 +15,12 @@ type cell struct {
 	members       int
 	size          int // of the plaintext, bytes
 	store         storeKind
-	checkpoint    bool // each message in a transaction that sets data too
-	grown         bool // the tree has grown member by member
-	cold          bool // the conversation is read from the store in the timed step
-	killed        bool // the store was not closed
-	rfc           bool // the RFC profile, else Wire's
+	checkpoint    bool   // each message in a transaction that sets data too
+	grown         bool   // the tree has grown member by member
+	cold          bool   // the conversation is read from the store in the timed step
+	level         string // of what a conversation has in memory
+	killed        bool   // the store was not closed
+	rfc           bool   // the RFC profile, else Wire's
 }
 
 // storeKind says where an engine keeps its records. It stands in names of cells.
@@ -47,6 +48,7 @@ func (c cell) name() string {
 	add(c.checkpoint, "checkpoint=data")
 	add(c.grown, "tree=grown")
 	add(c.cold, "state=cold")
+	add(c.level != "", "level=%s", c.level)
 	add(c.killed, "after=kill")
 	add(c.rfc, "profile=rfc")
 	return strings.Join(parts, "/")

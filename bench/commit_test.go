@@ -11,6 +11,7 @@ import (
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/mlsgroup"
+	"github.com/conclave-mls/conclave/store"
 )
 
 // commitCells are the cells of the benchmarks of commits and joins, the smallest
@@ -90,8 +91,15 @@ func stageOf(b *testing.B, c cell) *stage {
 
 func (s *stage) open(b *testing.B) {
 	b.Helper()
-	s.engine = openEngine(b, s.kind, s.dir)
+	s.openWith(b, conclave.Options{Key: make(conclave.Secret, store.KeySize), InMemory: s.kind == memory, IdleAfter: time.Minute})
+}
+
+func (s *stage) openWith(b *testing.B, o conclave.Options) {
+	b.Helper()
 	var err error
+	if s.engine, err = conclave.Open(b.Context(), s.dir, o); err != nil {
+		b.Fatal(err)
+	}
 	s.client, err = s.engine.Client(b.Context(), s.who.id, conclave.ClientOptions{
 		CipherSuites: []conclave.CipherSuite{conclave.CipherSuite(s.suite)}, NoCredential: true, Profile: s.profile(), Transport: &s.sent,
 	})
