@@ -218,12 +218,12 @@ func (c *receiveChain) openSkipped(m *Message) ([]byte, error) {
 }
 
 // open authenticates a message before it decrypts it.
-func (k *messageKeys) open(m *Message) ([]byte, error) {
-	if err := k.verify(&m.mac, m.signed); err != nil {
+func (m *messageKeys) open(msg *Message) ([]byte, error) {
+	if err := m.verify(&msg.mac, msg.signed); err != nil {
 		return nil, err
 	}
-	plaintext := make([]byte, len(m.ciphertext))
-	k.crypt(plaintext, m.ciphertext)
+	plaintext := make([]byte, len(msg.ciphertext))
+	m.crypt(plaintext, msg.ciphertext)
 	return plaintext, nil
 }
 
