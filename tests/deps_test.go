@@ -13,7 +13,7 @@ const layers = `
 	internal/secret internal/race internal/crashfs
 	internal/primitive internal/secret/secrettest
 	mlsgroup store proteus
-	messages
+	messages proteus/cryptobox
 	actors
 	.
 	tests/enginetest
