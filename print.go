@@ -39,4 +39,8 @@ func (v Decrypted) Format(f fmt.State, _ rune) {
 
 func (*decryptAll) Format(f fmt.State, _ rune)      { secret.Print(f, "conclave.decryptAll") }
 func (decryptedOrError) Format(f fmt.State, _ rune) { secret.Print(f, "conclave.decryptedOrError") }
-func (scope) Format(f fmt.State, _ rune)            { secret.Print(f, "conclave.scope") }
+
+// Format writes that it is a Proteus.
+func (Proteus) Format(f fmt.State, _ rune) { secret.Print(f, "conclave.Proteus") }
+
+func (scope) Format(f fmt.State, _ rune) { secret.Print(f, "conclave.scope") }

@@ -12,6 +12,6 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	secrettest.Types(t, []any{
 		new(Client), new(ClientOptions), new(Conversation), new(decryptAll), new(Decrypted), new(decryptedOrError),
 		new(Engine), new(Error), new(Incoming), new(JoinOptions), new(Metrics), new(Options),
-		new(scope), new(Tx), new(waiting),
+		new(Proteus), new(scope), new(Tx), new(waiting),
 	}, nil, "")
 }

@@ -309,3 +309,44 @@ func (r *reader) states() (states []taggedState, err error) {
 	}
 	return states, err
 }
+
+// SendChain returns the ratchet key and the index of the chain that encrypts next,
+// and false where there is none. Whoever hands an envelope out before the session
+// after it is stored writes them down, so that no key is used twice; see SkipTo.
+func (s *Session) SendChain() (PublicKey, uint32, bool) {
+	at := s.index(s.tag)
+	if at < 0 {
+		return PublicKey{}, 0, false
+	}
+	send := &s.states[at].send
+	return send.ratchet.public, send.chain.index, true
+}
+
+// HasSendChain tells whether a state of the session encrypts with this ratchet key.
+func (s *Session) HasSendChain(ratchet PublicKey) bool {
+	return slices.ContainsFunc(s.states, func(t taggedState) bool { return t.send.ratchet.public == ratchet })
+}
+
+// SkipTo returns the session with the chain of that ratchet key moved on to index,
+// as if so many messages had been sent that nobody will receive, or s itself if it has
+// no such chain or the chain is there already. It answers ErrTooDistantFuture for
+// more than MaxGap messages, which the peer would refuse.
+func (s *Session) SkipTo(ratchet PublicKey, index uint32) (*Session, error) {
+	for i, st := range s.states {
+		switch at := st.send.chain.index; {
+		case st.send.ratchet.public != ratchet || at >= index:
+			continue
+		case index-at > MaxGap:
+			return nil, ErrTooDistantFuture
+		}
+		next := s.clone()
+		chain := &next.states[i].send.chain
+		for chain.index < index {
+			if err := chain.advance(); err != nil {
+				return nil, err
+			}
+		}
+		return next, nil
+	}
+	return s, nil
+}

@@ -13,7 +13,8 @@ const layers = `
 	internal/secret internal/race internal/crashfs
 	internal/primitive internal/secret/secrettest
 	mlsgroup store proteus
-	messages proteus/cryptobox
+	proteus/cryptobox
+	messages
 	actors
 	.
 	tests/enginetest
