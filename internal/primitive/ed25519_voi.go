@@ -1,6 +1,7 @@
 package primitive
 
 import (
+	"bytes"
 	"crypto/sha512"
 
 	"github.com/oasisprotocol/curve25519-voi/curve"
@@ -10,10 +11,6 @@ import (
 
 // voiEd25519 is curve25519-voi, 1.7 times as fast as the standard library.
 type voiEd25519 struct{}
-
-// voiStrict leaves the order of R to ed25519Acceptable, so that R need not be
-// decoded.
-var voiStrict = &ed25519.Options{Verify: &ed25519.VerifyOptions{CofactorlessVerify: true, AllowSmallOrderR: true}}
 
 func (voiEd25519) expand(seed []byte) []byte { return ed25519.NewKeyFromSeed(seed) }
 
@@ -33,8 +30,24 @@ func decodePoint(p *curve.EdwardsPoint, b []byte) bool {
 	return err == nil
 }
 
+// verify applies the equation without cofactor: it compares the encoding of
+// [S]B - [k]A with R's bytes, so that R need not be decoded.
 func (voiEd25519) verify(pub, message, sig []byte) bool {
-	return ed25519.VerifyWithOptions(pub, message, sig, voiStrict)
+	var (
+		s, k scalar.Scalar
+		a, r curve.EdwardsPoint
+	)
+	if !decodeScalar(&s, sig[32:]) || !decodePoint(&a, pub) {
+		return false
+	}
+	challenge(&k, pub, message, sig)
+	return encodesTo(r.DoubleScalarMulBasepointVartime(&k, a.Neg(&a), &s), sig[:32])
+}
+
+func encodesTo(p *curve.EdwardsPoint, b []byte) bool {
+	var y curve.CompressedEdwardsY
+	y.SetEdwardsPoint(p)
+	return bytes.Equal(y[:], b)
 }
 
 func (voiEd25519) ready(pub []byte) (readyKey, bool) {
@@ -53,20 +66,17 @@ type voiKey struct {
 	minusA curve.ExpandedEdwardsPoint
 }
 
-// verify applies the equation without cofactor: it compares the encoding of
-// [S]B - [k]A with R's bytes, as voiEd25519.verify does.
+// verify applies the same equation as voiEd25519.verify.
 func (v *voiKey) verify(message, sig []byte) bool {
 	var (
 		s, k scalar.Scalar
 		r    curve.EdwardsPoint
-		y    curve.CompressedEdwardsY
 	)
 	if !ed25519Acceptable(v.pub[:], sig) || !decodeScalar(&s, sig[32:]) {
 		return false
 	}
-	v.challenge(&k, message, sig)
-	y.SetEdwardsPoint(r.ExpandedDoubleScalarMulBasepointVartime(&k, &v.minusA, &s))
-	return [32]byte(y) == [32]byte(sig)
+	challenge(&k, v.pub[:], message, sig)
+	return encodesTo(r.ExpandedDoubleScalarMulBasepointVartime(&k, &v.minusA, &s), sig[:32])
 }
 
 // decodeScalar reads S, which has to be below the group order.
@@ -80,10 +90,10 @@ func decodeScalar(s *scalar.Scalar, b []byte) bool {
 
 // challenge sets k to the hash of R, A and the message (RFC 8032 section 5.1.7)
 // and returns that hash before it is reduced.
-func (v *voiKey) challenge(k *scalar.Scalar, message, sig []byte) (hash [sha512.Size]byte) {
+func challenge(k *scalar.Scalar, pub, message, sig []byte) (hash [sha512.Size]byte) {
 	d := sha512.New()
 	d.Write(sig[:32])
-	d.Write(v.pub[:])
+	d.Write(pub)
 	d.Write(message)
 	d.Sum(hash[:0])
 	if _, err := k.SetBytesModOrderWide(hash[:]); err != nil {

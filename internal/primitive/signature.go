@@ -88,7 +88,7 @@ func (s *Suite) Sign(priv secret.Bytes, message []byte) ([]byte, error) {
 }
 
 // Verify fails with ErrSignature unless sig is the signature of the message by
-// pub. With Ed25519 it applies the strict rule of the package comment.
+// pub, which then passes CheckSignatureKey. With Ed25519 it applies the strict rule of the package comment.
 func (s *Suite) Verify(pub, message, sig []byte) error {
 	if !s.sig.verify(pub, message, sig) {
 		return ErrSignature
