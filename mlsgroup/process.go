@@ -59,17 +59,26 @@ func (g *Group) processPrivate(in Input, m *PrivateMessage) (*Transition, error)
 	if err != nil {
 		return nil, err
 	}
-	ac, err := key.open()
+	if m.ContentType == ContentTypeApplication {
+		if t.Received, err = key.Open(); err != nil {
+			return nil, err
+		}
+		return t, nil
+	}
+	ac, err := key.decrypt()
 	if err != nil {
 		return nil, err
 	}
-	if m.ContentType == ContentTypeApplication {
-		t.Received = key.received(ac)
-		return t, nil
+	who, err := g.signerOf(&ac.Content, key.leaf)
+	if err != nil {
+		return nil, err
+	}
+	if err := ac.verify(g.s, who.SignatureKey, key.context); err != nil {
+		return nil, err
 	}
 	// The handshake message is handled by the group that has its key consumed,
 	// and both count as one step.
-	next, err := t.Next.handshake(in, ac, key.leaf)
+	next, err := t.Next.handshake(in, ac, who)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +128,7 @@ func (g *Group) OpenSenderData(message []byte) (*SealedMessage, error) {
 
 func (g *Group) openSealed(m *PrivateMessage) (*SealedMessage, error) {
 	if m.ContentType != ContentTypeApplication {
-		if g.head.profile.rules().publicHandshakes {
+		if !g.head.takesHandshake(WireFormatPrivateMessage) {
 			return nil, fmt.Errorf("%w: private handshake message", ErrWireFormat)
 		}
 		if m.Epoch != g.Epoch() {
@@ -218,8 +227,11 @@ func needBoth(a, b error) error {
 // Open decrypts the message and verifies it: the third step. It may run
 // anywhere and at the same time as others; it needs no group.
 func (k *MessageKey) Open() (*Received, error) {
-	ac, err := k.open()
+	ac, err := k.decrypt()
 	if err != nil {
+		return nil, err
+	}
+	if err := ac.verify(k.s, k.leaf.SignatureKey, k.context); err != nil {
 		return nil, err
 	}
 	return k.received(ac), nil
@@ -235,10 +247,7 @@ func OpenAll(keys []*MessageKey) ([]*Received, []error) {
 	contents := make([]*AuthenticatedContent, len(keys))
 	batches := make(map[*primitive.Suite][]int)
 	for i, k := range keys {
-		ac, err := decryptPrivateMessage(k.s, k.m, k.sender, k.key)
-		if err == primitive.ErrOpen {
-			err = ErrDecrypt
-		}
+		ac, err := k.decrypt()
 		if contents[i], errs[i] = ac, err; err == nil {
 			batches[k.s] = append(batches[k.s], i)
 		}
@@ -261,8 +270,9 @@ func OpenAll(keys []*MessageKey) ([]*Received, []error) {
 	return received, errs
 }
 
-func (k *MessageKey) open() (*AuthenticatedContent, error) {
-	ac, err := openPrivateMessage(k.s, k.m, k.sender, k.key, k.leaf.SignatureKey, k.context)
+// decrypt opens the message, whose signature is still to be verified.
+func (k *MessageKey) decrypt() (*AuthenticatedContent, error) {
+	ac, err := decryptPrivateMessage(k.s, k.m, k.sender, k.key)
 	if err == primitive.ErrOpen {
 		return nil, ErrDecrypt
 	}
@@ -290,6 +300,9 @@ func (g *Group) processPublic(in Input, m *PublicMessage) (*Transition, error) {
 	}
 	if err := c.checkSender(); err != nil {
 		return nil, err
+	}
+	if c.Sender.Type == SenderTypeMember && !g.head.takesHandshake(WireFormatPublicMessage) {
+		return nil, fmt.Errorf("%w: public handshake message", ErrWireFormat)
 	}
 	if c.Epoch != g.Epoch() {
 		return nil, &EpochError{Got: c.Epoch, Want: g.Epoch()}
@@ -350,6 +363,12 @@ func (g *Group) sender(c *FramedContent) (*LeafNode, error) {
 	if leaf == nil {
 		return nil, CheckSenderLeaf.Errorf("leaf %d is blank", c.Sender.LeafIndex)
 	}
+	return g.signerOf(c, leaf)
+}
+
+// signerOf returns who signed a member's content: the member's leaf, or in the
+// Wire profile the leaf of the path.
+func (g *Group) signerOf(c *FramedContent, leaf *LeafNode) (*LeafNode, error) {
 	if c.ContentType != ContentTypeCommit || c.Commit.Path == nil || !g.head.profile.rules().pathKeySigns {
 		return leaf, nil
 	}
