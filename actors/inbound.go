@@ -102,7 +102,7 @@ func (c *conversation) proves(st *stage, t *task, f *inflight, message []byte) b
 }
 
 // ownReply is the answer to an own commit that came back.
-func (c *conversation) ownReply(st *stage, f *inflight, released []messages.Released) messages.Reply {
+func (c *conversation) ownReply(st *stage, f *inflight, released []messages.Released) messages.MessageDecrypted {
 	reply := messages.MessageDecrypted{
 		Outcome: messages.OutcomeCommit, Own: true, IsActive: true, MessageEpoch: f.epoch, Epoch: f.epoch + 1, Released: released,
 	}
@@ -185,11 +185,11 @@ func (c *conversation) mergeReceived(st *stage, transition *mlsgroup.Transition,
 			reply.Discarded = append(reply.Discarded, p.Ref)
 		}
 	}
-	c.leaveEpoch(st, nil)
 	if effect.SelfRemoved {
-		c.deleteConversation(st)
+		c.leaveGroup(st, transition.Received.Epoch)
 		return
 	}
+	c.leaveEpoch(st, transition.Received.Epoch, nil)
 	st.dropSpent()
 	c.emit(st)
 	reply.Released = c.release(st)

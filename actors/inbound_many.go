@@ -64,7 +64,7 @@ func (c *conversation) openRun(st *stage, list [][]byte) (opened []messages.Mess
 	if len(keys) < 2 {
 		return nil, false
 	}
-	contents, errs := mlsgroup.OpenAll(keys)
+	contents, errs := mlsgroup.OpenAll(keys, nil)
 	for i, step := range steps {
 		if refused = errs[i] != nil; refused {
 			break

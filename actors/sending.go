@@ -67,6 +67,9 @@ func (c *conversation) send(st *stage, t *task, f *inflight, credential *credent
 	was := c.state
 	if used != nil {
 		if st.tx == nil {
+			// What is staged, generations burnt before this one, is older: it goes first.
+			set.Append(&st.changes)
+			st.changes.Wipe()
 			c.stageChanges(set, st.state.incarnation, used.Changes)
 			c.both(st, func(next *state) { next.group = used.Next })
 		} else {
@@ -253,9 +256,9 @@ func (c *conversation) refuse(st *stage, f *inflight) error {
 func (c *conversation) forget(st *stage, f *inflight) error {
 	set := new(store.ChangeSet)
 	set.Delete(c.client.inflightKey(c.key, f.hash))
-	if f.credential != (messages.CredentialRef{}) && f.credential != c.ownCredential(st) {
-		set.Delete(c.client.keys.Use(nil, f.credential[:], c.key))
-	}
+	c.endUse(set, st.state.with(func(next *state) {
+		next.inflight = st.state.without(func(x *inflight) bool { return x.hash == f.hash })
+	}), f.credential)
 	early := st.state.early
 	if f.isJoin {
 		low := c.client.keys.Conversation(nil, c.key, f.incarnation)

@@ -59,6 +59,26 @@ type JoinByExternalCommit struct {
 	Receive     ReceiveConfig
 }
 
+// ProposeJoin asks the members of a conversation to add the client (RFC 9420
+// 12.1.8): a new_member_proposal, and a key package, stored here, for the Welcome that
+// one of them answers it with. The address names no conversation, and none need be
+// here. It answers [JoinProposed].
+type ProposeJoin struct {
+	Conversation ConversationID
+	// Epoch the conversation is in; a proposal for another one is stale.
+	Epoch uint64
+	// CipherSuite of the conversation; 0 means the client's default.
+	CipherSuite mlsgroup.CipherSuite
+	Credential  CredentialRef // zero means the newest of the suite's scheme
+	Profile     Profile
+}
+
+// JoinProposed answers [ProposeJoin]. The application sends Message to the members.
+type JoinProposed struct {
+	Message    []byte // an MLSMessage
+	KeyPackage mlsgroup.KeyPackageRef
+}
+
 // EncryptMessage seals an application message. It answers [MessageEncrypted];
 // ErrPendingProposals while proposals wait to be committed (RFC 9420 15.2).
 type EncryptMessage struct {

@@ -9,8 +9,8 @@ import (
 
 // Private messages (RFC 9420 section 6.3). One is opened in three pure calls:
 // openSenderData says which key, secretTree.take gives it, decryptPrivateMessage
-// and the signature's verification do the rest and may run anywhere, beside
-// others of their kind.
+// does the rest but for the signature and may run anywhere, beside others of its
+// kind.
 
 // contentAAD returns PrivateContentAAD, the message's readable fields, and the
 // nonce with the reuse guard mixed in, in one piece of memory. The key's own

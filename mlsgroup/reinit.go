@@ -111,6 +111,10 @@ type SuccessorOptions struct {
 	Extensions Extensions
 	// Leaf of ours, as in GroupOptions.
 	Leaf KeyPackageOptions
+	// OmitPath leaves the path out of the first commit.
+	OmitPath bool
+	// WithoutRatchetTree leaves the tree out of Welcome and GroupInfo.
+	WithoutRatchetTree bool
 }
 
 // Successor is a group that continues another, in epoch 1.
@@ -182,13 +186,12 @@ func (g *Group) Branch(in Input, o SuccessorOptions) (*Successor, error) {
 func (g *Group) succeed(in *Input, o *SuccessorOptions, usage ResumptionPSKUsage, epoch uint64) (*Successor, *GroupInfo, error) {
 	created, err := NewGroup(*in, GroupOptions{
 		GroupID: o.GroupID, Profile: g.head.profile, Receive: g.head.receive, BasicKeyChange: g.head.basicKeyChange,
-		PrivateHandshakes: g.head.privateHandshakes,
-		Extensions:        o.Extensions, Leaf: o.Leaf, exact: true,
+		PrivateHandshakes: g.head.privateHandshakes, Extensions: o.Extensions, Leaf: o.Leaf, exact: true,
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	options := CommitOptions{ForcePath: true}
+	options := CommitOptions{ForcePath: !o.OmitPath, OmitPath: o.OmitPath, WithoutRatchetTree: o.WithoutRatchetTree}
 	for _, kp := range o.KeyPackages {
 		options.Proposals = append(options.Proposals, Proposal{Type: ProposalTypeAdd, Add: &Add{KeyPackage: kp}})
 	}
