@@ -94,6 +94,7 @@ func (c *conversation) send(st *stage, t *task, f *inflight, credential *credent
 	s.tx.sent.Store(true)
 	c.sending = s
 	c.stopResend()
+	c.letIn()
 	c.entry.hold()
 	var ctx context.Context
 	ctx, s.cancel = context.WithCancelCause(messages.WithTransaction(context.WithoutCancel(t.ctx), s.id))
