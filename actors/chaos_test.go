@@ -113,7 +113,7 @@ func chaos(t *testing.T, seed uint64) {
 					id := ids[roll(len(ids))]
 					switch roll(12) {
 					case 0:
-						w.sys.passivate(1)
+						w.sys.passivate(0)
 					case 1:
 						r.breaks.Store(true)
 					case 2, 3, 4:
