@@ -11,7 +11,8 @@ import (
 func TestSecretsDoNotPrint(t *testing.T) {
 	secrettest.Types(t, []any{
 		new(Client), new(ClientOptions), new(Conversation), new(CredentialFilter), new(decryptAll), new(Decrypted), new(decryptedOrError),
-		new(Engine), new(Error), new(ExternalAddOptions), new(Incoming), new(JoinOptions), new(lane), new(parked), new(results), new(Metrics), new(Options),
-		new(scope), new(Tx), new(waiting),
+		new(Engine), new(Error), new(ExternalAddOptions), new(Incoming), new(JoinOptions), new(lane), new(Metrics), new(Options),
+		new(parked), new(results),
+		new(Proteus), new(scope), new(Tx), new(waiting),
 	}, nil, "")
 }
