@@ -23,6 +23,7 @@ func (coordinator) Format(f fmt.State, _ rune)      { secret.Print(f, "actors.co
 func (credentialRecord) Format(f fmt.State, _ rune) { secret.Print(f, "actors.credentialRecord") }
 func (credentialUsed) Format(f fmt.State, _ rune)   { secret.Print(f, "actors.credentialUsed") }
 func (directory) Format(f fmt.State, _ rune)        { secret.Print(f, "actors.directory") }
+func (*entry) Format(f fmt.State, _ rune)           { secret.Print(f, "actors.entry") }
 func (guard) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.guard") }
 func (inbound) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.inbound") }
 func (inflight) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.inflight") }
