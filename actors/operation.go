@@ -36,6 +36,9 @@ func (s *System) perform(ctx context.Context, at place, id messages.Conversation
 		return nil, fmt.Errorf("%w: %T goes to instance 0", messages.ErrInvalidArgument, r)
 	}
 	if id == "" {
+		if reply, ok, err := s.proteus(ctx, at, r); ok {
+			return reply, err
+		}
 		return s.askClient(ctx, at, r)
 	}
 	switch r := r.(type) {

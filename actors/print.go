@@ -44,3 +44,16 @@ func (state) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.st
 func (*task) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.task") }
 func (transactionActor) Format(f fmt.State, _ rune) { secret.Print(f, "actors.transactionActor") }
 func (work) Format(f fmt.State, _ rune)             { secret.Print(f, "actors.work") }
+func (session) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.session") }
+func (sessionStage) Format(f fmt.State, _ rune)     { secret.Print(f, "actors.sessionStage") }
+func (encryptStep) Format(f fmt.State, _ rune)      { secret.Print(f, "actors.encryptStep") }
+func (envelopeMade) Format(f fmt.State, _ rune)     { secret.Print(f, "actors.envelopeMade") }
+func (decryptStep) Format(f fmt.State, _ rune)      { secret.Print(f, "actors.decryptStep") }
+func (messageOpened) Format(f fmt.State, _ rune)    { secret.Print(f, "actors.messageOpened") }
+func (beginStep) Format(f fmt.State, _ rune)        { secret.Print(f, "actors.beginStep") }
+func (adoptSession) Format(f fmt.State, _ rune)     { secret.Print(f, "actors.adoptSession") }
+func (readStep) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.readStep") }
+func (identityRead) Format(f fmt.State, _ rune)     { secret.Print(f, "actors.identityRead") }
+func (preKeyTaken) Format(f fmt.State, _ rune)      { secret.Print(f, "actors.preKeyTaken") }
+func (adoptIdentity) Format(f fmt.State, _ rune)    { secret.Print(f, "actors.adoptIdentity") }
+func (adoptPreKey) Format(f fmt.State, _ rune)      { secret.Print(f, "actors.adoptPreKey") }

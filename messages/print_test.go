@@ -25,6 +25,9 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(ReadConversation), new(ReadData), new(ReceiveConfig), new(Released), new(RemoveCredential), new(RemoveMembers),
 		new(SecretExported), new(Sender), new(SetCredential), new(SetData), new(Step), new(Touch),
 		new(Touched), new(TransactionBegun), new(TransactionFailed), new(transactionKey), new(UpdateKeyMaterial), new(Verdict),
-		new(WipeConversation),
+		new(WipeConversation), new(InitProteus), new(ProteusReady), new(ReadProteus), new(ProteusRead), new(CreatePreKey), new(PreKeyCreated),
+		new(BeginSession), new(SessionBegun), new(DecryptProteus), new(ProteusDecrypted), new(EncryptProteus), new(ProteusEncrypted),
+		new(DeleteSession), new(SessionDeleted), new(ReadSession), new(SessionRead), new(MigrateCryptobox), new(CryptoboxMigrated),
+		new(CryptoboxReport), new(CryptoboxSkipped),
 	}, nil, "")
 }
