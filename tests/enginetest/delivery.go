@@ -124,6 +124,13 @@ func (ds *DeliveryService) commit(from conclave.ClientID, b conclave.CommitBundl
 			ds.deliver(id, Delivery{Conversation: b.Conversation, Welcome: true, Message: b.Welcome})
 		}
 	}
+	if b.EncryptedMessage != nil {
+		for _, id := range slices.Sorted(maps.Keys(members)) {
+			if id != from {
+				ds.deliver(id, Delivery{Conversation: b.Conversation, Message: b.EncryptedMessage})
+			}
+		}
+	}
 	c.epoch, c.members, c.groupInfo, c.accepted[b.Hash] = c.epoch+1, members, b.GroupInfo, true
 	return conclave.Verdict{Kind: conclave.VerdictAccepted}, nil
 }
