@@ -52,7 +52,7 @@ var readOnce = sync.OnceValues(func() (*module, error) {
 		}
 		base := e.Name()
 		if e.IsDir() {
-			if base == "testdata" || len(base) > 2 && base[0] == '.' {
+			if base == "testdata" || base == "node_modules" || len(base) > 2 && base[0] == '.' {
 				return filepath.SkipDir
 			}
 			return nil

@@ -27,8 +27,8 @@ type peer struct {
 	window int
 	// codes tells that its errors have codes.
 	codes bool
-	// joins tells that it can join our groups by external commit.
-	joins     bool
+	// canJoin tells whether a client can join any group at any time.
+	canJoin   func(party) bool
 	scenarios []scenario
 	// known are the scenarios that fail for a reason on its side.
 	known []known

@@ -9,7 +9,14 @@ var mixed = []scenario{
 	{"we create and add both; all update, texts", func(s *stage) { s.trio(0) }},
 	{"CoreCrypto creates and adds both; all update, texts", func(s *stage) { s.trio(1) }},
 	{"ts-mls creates and adds both; all update, texts", func(s *stage) { s.trio(2) }},
-	{"thirty random steps of up to nine clients of all three", func(s *stage) { s.random(30, s.three, s.three, s.three) }},
+	{"twelve random steps of up to eight clients of all three", func(s *stage) {
+		founders := append(s.three(), s.one(2))
+		for range 2 {
+			s.one(0)
+			s.one(1)
+		}
+		s.random(12, founders...)
+	}},
 }
 
 // three opens a client of each implementation.

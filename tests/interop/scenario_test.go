@@ -58,7 +58,17 @@ var scenarios = slices.Concat(
 		{"they change credential and signature key", rotate(false)},
 	},
 	both("they have history sharing turned on and off by us", "we follow their history client", history),
-	[]scenario{{"thirty random steps of up to six clients of both", func(s *stage) { s.random(30, s.both, s.both, s.both) }}},
+	[]scenario{
+		{"they join a tree with a leaf merged above a node where it is not", func(s *stage) { mergedAbove(s, s.theirs()) }},
+		{"we join a tree with a leaf merged above a node where it is not", func(s *stage) { mergedAbove(s, s.ours()) }},
+		{"twenty random steps of up to six clients of both", func(s *stage) {
+			founders := []party{s.ours(), s.theirs(), s.theirs()}
+			s.ours()
+			s.theirs()
+			s.ours()
+			s.random(20, founders...)
+		}},
+	},
 )
 
 func createAndAdd(s *stage, creator, other party) {
@@ -390,40 +400,48 @@ func history(s *stage, sharer, other party) {
 	s.talk()
 }
 
-// both opens a client of this engine and one of the peer.
-func (s *stage) both() []party { return []party{s.ours(), s.theirs()} }
-
-// random plays steps drawn from a fixed seed with the clients that the casts open: whoever is outside is added or joins, whoever is inside removes, updates,
-// proposes and talks.
-func (s *stage) random(steps int, casts ...func() []party) {
-	r := rand.New(rand.NewPCG(1, uint64(s.suite)))
-	first := casts[0]()
-	s.found(first[0], first[1:]...)
-	for _, cast := range casts[1:] {
-		cast()
+// mergedAbove has somebody join a tree of eight leaves whose leaf 3 is unmerged at the root of the left half, and not at the root. Adds without a path do that,
+// and an update from the right half.
+func mergedAbove(s *stage, joiner party) {
+	adder, fourth, fifth := s.theirs(), s.ours(), s.ours()
+	s.found(adder, s.ours(), s.ours())
+	check(adder.update(s.group))
+	s.settle()
+	s.add(adder, fourth)
+	s.add(adder, fifth)
+	check(fifth.update(s.group))
+	s.settle()
+	s.add(adder, joiner)
+	for _, p := range []party{joiner, fourth, adder} {
+		check(p.update(s.group))
+		s.settle()
 	}
-	for range steps {
+	s.talk()
+}
+
+// random plays steps drawn from a fixed seed: whoever is outside is added or joins, whoever is inside removes, updates, proposes and talks.
+func (s *stage) random(steps int, founders ...party) {
+	r := rand.New(rand.NewPCG(1, uint64(s.suite)))
+	s.found(founders[0], founders[1:]...)
+	for step := range steps {
 		inside := s.members()
 		var outside []party
 		for _, p := range s.sorted() {
-			if !slices.Contains(inside, p) {
+			if !slices.Contains(inside, p) && s.peer.canJoin(p) {
 				outside = append(outside, p)
 			}
 		}
 		r.Shuffle(len(inside), func(i, j int) { inside[i], inside[j] = inside[j], inside[i] })
 		actor := inside[0]
-		switch step := r.IntN(10); {
-		case step < 3 && len(outside) > 0:
+		switch drawn := r.IntN(10); {
+		case drawn < 3 && len(outside) > 0:
 			added := outside[:1+r.IntN(min(2, len(outside)))]
 			s.addOnly(actor, added...)
-		case step < 5 && len(inside) > 3:
+		case drawn < 5 && len(inside) > 3:
 			check(actor.remove(s.group, inside[1].ID()))
-		case step < 6 && len(outside) > 0:
-			joiner := outside[r.IntN(len(outside))]
-			if _, ours := joiner.(*engineParty); ours || s.peer.joins {
-				check(joiner.externalJoin(s.ds.GroupInfo(s.group)))
-			}
-		case step < 8:
+		case drawn < 6 && len(outside) > 0:
+			check(outside[r.IntN(len(outside))].externalJoin(s.ds.GroupInfo(s.group)))
+		case drawn < 8:
 			check(actor.update(s.group))
 		case len(inside) > 3:
 			i := slices.IndexFunc(inside, func(p party) bool { _, ours := p.(*engineParty); return ours })
@@ -436,7 +454,9 @@ func (s *stage) random(steps int, casts ...func() []party) {
 			check(inside[(i+2)%len(inside)].commit(s.group))
 		}
 		s.settle()
-		s.talk()
+		if step%4 == 3 {
+			s.talk()
+		}
 	}
 }
 
