@@ -17,6 +17,7 @@ const (
 	CodeConversationNotFound      Code = "ConversationNotFound"
 	CodeConversationAlreadyExists Code = "ConversationAlreadyExists"
 	CodeClientNotFound            Code = "ClientNotFound"
+	CodeClientAlreadyExists       Code = "ClientAlreadyExists"
 	CodeMemberNotFound            Code = "MemberNotFound"
 
 	// Messages.
@@ -37,6 +38,7 @@ const (
 	CodeWrongCredential      Code = "WrongCredential"
 	CodeCredentialStillInUse Code = "CredentialStillInUse" // see CredentialInUse
 	CodeInvalidArgument      Code = "InvalidArgument"
+	CodeKeypairNotFound      Code = "NoProvisionalIdentityFound" // no key pair waits under the provisional id
 
 	// Commits and the delivery service.
 	CodeMessageRejected      Code = "MessageRejected"      // the commit lost or was refused; see MessageRejected
@@ -119,6 +121,8 @@ var codes = []struct {
 	{messages.ErrConversationNotFound, CodeConversationNotFound},
 	{messages.ErrConversationAlreadyExists, CodeConversationAlreadyExists},
 	{messages.ErrClientNotFound, CodeClientNotFound},
+	{messages.ErrClientAlreadyExists, CodeClientAlreadyExists},
+	{messages.ErrKeypairNotFound, CodeKeypairNotFound},
 	{messages.ErrMemberNotFound, CodeMemberNotFound},
 	{messages.ErrDuplicateMessage, CodeDuplicateMessage},
 	{messages.ErrStaleProposal, CodeStaleProposal},

@@ -364,6 +364,15 @@ func (a *clientActor) plan(t *task) (*work, error) {
 			w.needs = append(w.needs, need{keyPackageGuard(ref), true})
 		}
 		w.run = func() (messages.Reply, error) { return a.deleteKeyPackages(t.tx, r.Refs) }
+	case messages.DeleteStaleKeyPackages:
+		refs, err := a.staleKeyPackages(t.tx, r.CipherSuite)
+		if err != nil {
+			return nil, err
+		}
+		for _, ref := range refs {
+			w.needs = append(w.needs, need{keyPackageGuard(ref), true})
+		}
+		w.run = func() (messages.Reply, error) { return a.deleteKeyPackages(t.tx, refs) }
 	case takeKeyPackage:
 		record, err := a.findKeyPackage(t.tx, r.refs)
 		if err != nil {

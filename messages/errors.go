@@ -16,6 +16,10 @@ var (
 	ErrConversationAlreadyExists = errors.New("messages: conversation already exists")
 	// ErrClientNotFound: the address names a client that was not opened.
 	ErrClientNotFound = errors.New("messages: client not found")
+	// ErrClientAlreadyExists: the store has a client of that id.
+	ErrClientAlreadyExists = errors.New("messages: client already exists")
+	// ErrKeypairNotFound: no key pair waits under that id.
+	ErrKeypairNotFound = errors.New("messages: key pair not found")
 
 	// ErrDuplicateMessage: processed before, or its key is used up.
 	ErrDuplicateMessage = errors.New("messages: duplicate message")

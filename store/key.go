@@ -13,6 +13,7 @@ import (
 const (
 	tableClientIndex = 0x01
 	tableClient      = 0x02
+	tableKeypair     = 0x03
 )
 
 // Tables of a client.
@@ -55,6 +56,10 @@ func (k Keys) ClientIndex(dst, clientID []byte) []byte {
 func ClientIndexRange() Range {
 	return Range{Low: []byte{tableClientIndex}, High: []byte{tableClientIndex + 1}}
 }
+
+// Keypair appends the key of a signature key pair that no client has yet, under its
+// random id.
+func Keypair(dst, id []byte) []byte { return append(append(dst, tableKeypair), id...) }
 
 // Conversation hashes a conversation id for the keys of one client. Two clients
 // in one conversation have different hashes.

@@ -10,14 +10,14 @@ import (
 
 // layers are the module's packages from the bottom up. A package imports only from rows below its own; the packages of one row do not know each other.
 const layers = `
-	internal/secret internal/race internal/crashfs
+	internal/secret internal/race internal/crashfs internal/clientid
 	internal/primitive internal/secret/secrettest
 	mlsgroup store
 	messages
 	actors
 	.
 	tests/enginetest
-	cmd/engine bench tests tests/interop
+	cmd/engine bench bench/table tests
 `
 
 // owners names the only packages that may import an outside module, and why nobody else may.

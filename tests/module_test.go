@@ -52,8 +52,11 @@ var readOnce = sync.OnceValues(func() (*module, error) {
 		}
 		base := e.Name()
 		if e.IsDir() {
-			if base == "testdata" || base == "node_modules" || len(base) > 2 && base[0] == '.' {
+			if base == "testdata" || len(base) > 2 && base[0] == '.' {
 				return filepath.SkipDir
+			}
+			if _, err := os.Stat(filepath.Join(file, "go.mod")); err == nil && file != moduleRoot {
+				return filepath.SkipDir // another module
 			}
 			return nil
 		}
