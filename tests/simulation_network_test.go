@@ -89,6 +89,9 @@ func (s *simulation) deliver(id conclave.ClientID) error {
 		if application {
 			s.took(id, in, err)
 		}
+		if in.Commit && early {
+			s.missed[seat{id, in.Conversation}] = true
+		}
 	}
 	if errors.Is(err, conclave.CodeWrongEpoch) {
 		s.behind[seat{id, in.Conversation}] = true

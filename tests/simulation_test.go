@@ -21,13 +21,14 @@ import (
 var (
 	seed  = flag.Uint64("seed", 1, "the first seed of the simulation")
 	seeds = flag.Uint64("seeds", 0, "how many seeds to play; 0 is what a short run has")
+	steps = flag.Int("steps", 150, "how many steps the simulation has before the network becomes good")
 )
 
 // TestSimulation lets twenty clients in several engines do everything there is to do at random, in one conversation or many, over a network that loses,
 // repeats, delays and reorders, with engines that crash at any write. In the end the network is good again: the members of each conversation agree, and
 // every client has read what it could, once. The long run is a thousand seeds:
 //
-//	go test ./tests -run TestSimulation -seeds 1000 -timeout 2h
+//	go test ./tests -run TestSimulation -seeds 1000 -steps 400 -timeout 2h
 func TestSimulation(t *testing.T) {
 	count := *seeds
 	switch {
@@ -42,7 +43,7 @@ func TestSimulation(t *testing.T) {
 			t.Parallel()
 			defer func() {
 				if t.Failed() {
-					t.Logf("to play it again: go test ./tests -run TestSimulation -seed %d -seeds 1", n)
+					t.Logf("to play it again: go test ./tests -run TestSimulation -seed %d -seeds 1 -steps %d", n, *steps)
 				}
 			}()
 			simulate(t, n)
@@ -63,7 +64,7 @@ type simulation struct {
 	readers map[conclave.ClientID]*reader
 	missed  map[seat]bool // a commit was lost on the way, for good
 	behind  map[seat]bool // the client has said that it misses something
-	texts   int            // made so far
+	texts   int           // made so far
 	counts  map[string]int
 }
 
@@ -108,7 +109,7 @@ func simulate(t *testing.T, seed uint64) {
 		s.start(e)
 	}
 	s.found()
-	for range 400 {
+	for range *steps {
 		s.step()
 		if t.Failed() {
 			return
