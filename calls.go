@@ -87,6 +87,11 @@ func (s scope) ConversationEpoch(ctx context.Context, id ConversationID) (uint64
 	return s.at(id).Epoch(ctx)
 }
 
+// ConversationCredential is [Conversation.Credential].
+func (s scope) ConversationCredential(ctx context.Context, id ConversationID) (CredentialRef, error) {
+	return s.at(id).Credential(ctx)
+}
+
 // ConversationCipherSuite is [Conversation.CipherSuite].
 func (s scope) ConversationCipherSuite(ctx context.Context, id ConversationID) (CipherSuite, error) {
 	return s.at(id).CipherSuite(ctx)

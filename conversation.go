@@ -2,6 +2,7 @@ package conclave
 
 import (
 	"context"
+	"crypto/sha256"
 
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/mlsgroup"
@@ -88,6 +89,7 @@ const (
 	OutcomeBufferedFutureMessage = messages.OutcomeBufferedFutureMessage // of the next epoch
 	OutcomeBufferedCommit        = messages.OutcomeBufferedCommit        // a commit of proposals that have not come
 	OutcomeUnmergedPendingGroup  = messages.OutcomeUnmergedPendingGroup  // for a conversation whose external join is not accepted yet
+	OutcomeBusy                  = messages.OutcomeBusy                  // not looked at, to be fed to the stream again: see [Client.DecryptAll]
 )
 
 // DecryptMessage processes a message from the delivery service: an application message, a proposal or a commit. Errors for which [IsIgnorable] is true ask nothing.
@@ -159,6 +161,15 @@ func (c *Conversation) Epoch(ctx context.Context) (uint64, error) {
 func (c *Conversation) CipherSuite(ctx context.Context) (CipherSuite, error) {
 	s, err := c.existing(ctx, "CipherSuite")
 	return s.CipherSuite, err
+}
+
+// Credential returns the reference of the credential that stands for this client in the conversation.
+func (c *Conversation) Credential(ctx context.Context) (CredentialRef, error) {
+	s, err := c.existing(ctx, "Credential")
+	if err != nil {
+		return CredentialRef{}, err
+	}
+	return sha256.Sum256(s.SignatureKey), nil
 }
 
 func (c *Conversation) existing(ctx context.Context, op string) (ConversationState, error) {

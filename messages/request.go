@@ -1,5 +1,7 @@
 package messages
 
+import "github.com/conclave-mls/conclave/mlsgroup"
+
 // overhead is what a request is counted for beside the bytes it points to.
 const overhead = 128
 
@@ -25,6 +27,9 @@ func total[T ~[]byte | ~string](list []T) int {
 func (InitClient) Size() int { return overhead }
 
 // Size implements [Request].
+func (GenerateKeypairs) Size() int { return overhead }
+
+// Size implements [Request].
 func (ListClients) Size() int { return overhead }
 
 // Size implements [Request].
@@ -42,7 +47,15 @@ func (RemoveCredential) Size() int { return overhead }
 func (ListCredentials) Size() int { return overhead }
 
 // Size implements [Request].
-func (GenerateKeyPackages) Size() int { return overhead }
+func (r GenerateKeyPackages) Size() int {
+	n := overhead
+	for _, list := range []mlsgroup.Extensions{r.Extensions, r.LeafExtensions} {
+		for _, e := range list {
+			n += len(e.Body)
+		}
+	}
+	return n
+}
 
 // Size implements [Request].
 func (r ImportKeyPackage) Size() int {
@@ -57,6 +70,9 @@ func (CountKeyPackages) Size() int { return overhead }
 
 // Size implements [Request].
 func (r DeleteKeyPackages) Size() int { return overhead + total(r.Refs) }
+
+// Size implements [Request].
+func (DeleteStaleKeyPackages) Size() int { return overhead }
 
 // Size implements [Request].
 func (r PutPSK) Size() int { return overhead + len(r.ID) + len(r.PSK) }
@@ -152,6 +168,7 @@ func (ExportSecret) Size() int { return overhead }
 func (ExportGroupInfo) Size() int { return overhead }
 
 func (InitClient) request()             {}
+func (GenerateKeypairs) request()       {}
 func (ListClients) request()            {}
 func (ListConversations) request()      {}
 func (AddCredential) request()          {}
@@ -162,6 +179,7 @@ func (ImportKeyPackage) request()       {}
 func (ListKeyPackages) request()        {}
 func (CountKeyPackages) request()       {}
 func (DeleteKeyPackages) request()      {}
+func (DeleteStaleKeyPackages) request() {}
 func (PutPSK) request()                 {}
 func (DeletePSK) request()              {}
 func (SetData) request()                {}
@@ -195,6 +213,7 @@ func (ExportSecret) request()           {}
 func (ExportGroupInfo) request()        {}
 
 func (ClientReady) reply()            {}
+func (KeypairsGenerated) reply()      {}
 func (ClientsListed) reply()          {}
 func (ConversationsListed) reply()    {}
 func (CredentialAdded) reply()        {}

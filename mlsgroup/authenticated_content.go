@@ -22,7 +22,10 @@ func (c *FramedContent) sizeHint() int {
 	if c.ContentType != ContentTypeApplication {
 		n += 512
 	}
-	if c.Commit != nil {
+	switch {
+	case c.commit != nil:
+		n += len(c.commit)
+	case c.Commit != nil:
 		n += c.Commit.sizeHint()
 	}
 	return n
@@ -75,9 +78,15 @@ func (ac *AuthenticatedContent) verify(s *primitive.Suite, signatureKey, groupCo
 
 func (ac *AuthenticatedContent) verifySigned(s *primitive.Suite, signatureKey, signContent []byte) error {
 	if err := s.Verify(signatureKey, signContent, ac.Auth.Signature); err != nil {
-		return CheckMessageSignature.Errorf("content type %d, sender type %d, leaf %d", ac.Content.ContentType, ac.Content.Sender.Type, ac.Content.Sender.LeafIndex)
+		return ac.signatureError()
 	}
 	return nil
+}
+
+// signatureError says whose signature is not valid.
+func (ac *AuthenticatedContent) signatureError() error {
+	c := &ac.Content
+	return CheckMessageSignature.Errorf("content type %d, sender type %d, leaf %d", c.ContentType, c.Sender.Type, c.Sender.LeafIndex)
 }
 
 // checkSender holds content against what its sender may send (RFC 9420

@@ -102,6 +102,8 @@ func (b *commitBuild) build() (*builtCommit, error) {
 		GroupID: gc.GroupID, Epoch: b.base.Epoch, Sender: b.sender, AuthenticatedData: b.authenticatedData,
 		ContentType: ContentTypeCommit, Commit: &Commit{Proposals: b.proposals, Path: out.path},
 	}}
+	// It is signed, hashed and sent: encoding it once is enough.
+	out.ac.Content.commit = out.ac.Content.Commit.append(make([]byte, 0, out.ac.Content.sizeHint()))
 	if err := out.ac.sign(s, b.framingKey, b.encodedBase); err != nil {
 		return nil, err
 	}

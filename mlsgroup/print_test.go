@@ -16,7 +16,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(EpochError), new(epochSecrets), new(epochView), new(errMissingChunk), new(Extension), new(ExternalInit),
 		new(ExternalJoinOptions), new(ExternalProposalOptions), new(ExternalSender), new(FramedContent), new(FramedContentAuth), new(Group),
 		new(GroupContext), new(GroupContextExtensions), new(GroupInfo), new(groupLink), new(GroupOptions), new(GroupSecrets),
-		new(head), new(HPKECiphertext), new(Input), new(joiner), new(JoinOptions), new(KeyPackage),
+		new(head), new(HPKECiphertext), new(HPKECiphertexts), new(Input), new(joiner), new(JoinOptions), new(KeyPackage),
 		new(KeyPackageBundle), new(KeyPackageOptions), new(keySet), new(LeafChange), new(LeafNode), new(leafRules),
 		new(Lifetime), new(Lineage), new(listedProposal), new(listedUpdate), new(listRules), new(Loaded),
 		new(loadedLeaf), new(Member), new(messageKey), new(MessageKey), new(missingSecret), new(MLSMessage), new(Need),
@@ -27,9 +27,9 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(ProposalOrRef), new(PSKError), new(PublicMessage), new(ratchet), new(ratchetStep), new(RatchetTree),
 		new(reader), new(ReceiveConfig), new(Received), new(Record), new(RecordRange), new(ReInit),
 		new(Remove), new(RequiredCapabilities), new(SealedMessage), new(secretChange), new(secretStep), new(secretTree),
-		new(Sender), new(senderData), new(Signer), new(skipChunk), new(Successor), new(SuccessorOptions),
+		new(Sender), new(senderData), new(Signer), new(signer), new(signers), new(skipChunk), new(Successor), new(SuccessorOptions),
 		new(sweeper), new(sweptProposals), new(Transition), new(treeBuilder), new(treeEdit), new(treeHasher),
-		new(treeNode), new(UnknownProposalError), new(UnknownProposalTypeError), new(Update), new(UpdatePath), new(UpdatePathNode),
+		new(treeNode), new(UnknownProposalError), new(UnknownProposalTypeError), new(UnverifiedMessage), new(Update), new(UpdatePath), new(UpdatePathNode),
 		new(slab[cover]), new(vec[cover]), new(vecEdit[cover]), new(Welcome),
 	}, nil, "")
 	secrettest.Silent(t, reader{b: []byte(secrettest.Marker)}, []byte(secrettest.Marker))
