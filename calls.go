@@ -87,6 +87,11 @@ func (s scope) ConversationEpoch(ctx context.Context, id ConversationID) (uint64
 	return s.at(id).Epoch(ctx)
 }
 
+// ConversationCredential is [Conversation.Credential].
+func (s scope) ConversationCredential(ctx context.Context, id ConversationID) (CredentialRef, error) {
+	return s.at(id).Credential(ctx)
+}
+
 // ConversationCipherSuite is [Conversation.CipherSuite].
 func (s scope) ConversationCipherSuite(ctx context.Context, id ConversationID) (CipherSuite, error) {
 	return s.at(id).CipherSuite(ctx)
@@ -95,6 +100,11 @@ func (s scope) ConversationCipherSuite(ctx context.Context, id ConversationID) (
 // ClientIDs is [Conversation.ClientIDs].
 func (s scope) ClientIDs(ctx context.Context, id ConversationID) ([]ClientID, error) {
 	return s.at(id).ClientIDs(ctx)
+}
+
+// ExternalSender is [Conversation.ExternalSender].
+func (s scope) ExternalSender(ctx context.Context, id ConversationID) ([]byte, error) {
+	return s.at(id).ExternalSender(ctx)
 }
 
 // ExportSecretKey is [Conversation.ExportSecretKey].

@@ -25,6 +25,9 @@ type ClientOptions struct {
 	CipherSuites []CipherSuite
 	// NoCredential leaves a new client without credentials.
 	NoCredential bool
+	// Keypairs are the provisional ids of key pairs from [Engine.GenerateKeypairs], each used once: a new client gets a Basic credential for each of them and
+	// no others. [CodeKeypairNotFound] where there is none of an id, [CodeClientAlreadyExists] where the client is not new.
+	Keypairs []ClientID
 	// Profile and Receive are the defaults of conversations that are created or joined.
 	Profile Profile
 	Receive ReceiveConfig

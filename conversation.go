@@ -2,6 +2,7 @@ package conclave
 
 import (
 	"context"
+	"crypto/sha256"
 
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/mlsgroup"
@@ -88,6 +89,7 @@ const (
 	OutcomeBufferedFutureMessage = messages.OutcomeBufferedFutureMessage // of the next epoch
 	OutcomeBufferedCommit        = messages.OutcomeBufferedCommit        // a commit of proposals that have not come
 	OutcomeUnmergedPendingGroup  = messages.OutcomeUnmergedPendingGroup  // for a conversation whose external join is not accepted yet
+	OutcomeBusy                  = messages.OutcomeBusy                  // not looked at, to be fed to the stream again: see [Client.DecryptAll]
 )
 
 // DecryptMessage processes a message from the delivery service: an application message, a proposal or a commit. Errors for which [IsIgnorable] is true ask nothing.
@@ -161,12 +163,31 @@ func (c *Conversation) CipherSuite(ctx context.Context) (CipherSuite, error) {
 	return s.CipherSuite, err
 }
 
+// Credential returns the reference of the credential that stands for this client in the conversation.
+func (c *Conversation) Credential(ctx context.Context) (CredentialRef, error) {
+	s, err := c.existing(ctx, "Credential")
+	if err != nil {
+		return CredentialRef{}, err
+	}
+	return sha256.Sum256(s.SignatureKey), nil
+}
+
 func (c *Conversation) existing(ctx context.Context, op string) (ConversationState, error) {
 	s, err := ask[messages.ConversationRead](ctx, c.scope, op, c.id, messages.ReadConversation{})
 	if err == nil && !s.Exists {
 		err = wrap(op, c.id, messages.ErrConversationNotFound)
 	}
 	return s, err
+}
+
+// ExternalSender returns the public signature key of the conversation's first external sender, nil where it has none. [ParseExternalSender] takes it for
+// another conversation with the same one.
+func (c *Conversation) ExternalSender(ctx context.Context) ([]byte, error) {
+	s, err := c.existing(ctx, "ExternalSender")
+	if err != nil || len(s.ExternalSenders) == 0 {
+		return nil, err
+	}
+	return s.ExternalSenders[0].SignatureKey, nil
 }
 
 // Member is a member of a conversation.

@@ -1,9 +1,11 @@
 package conclave
 
 import (
+	"bytes"
 	"context"
 	"slices"
 
+	"github.com/conclave-mls/conclave/internal/primitive"
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/mlsgroup"
 )
@@ -41,16 +43,41 @@ func (s scope) Credentials(ctx context.Context) ([]CredentialEntry, error) {
 	return r.Credentials, err
 }
 
-// PublicKey returns the public signature key of the client's newest credential of a suite, [CodeCredentialNotFound] where it has none.
+// CredentialFilter says which credentials FindCredentials returns. A zero field leaves out none.
+type CredentialFilter struct {
+	CipherSuite  CipherSuite
+	Type         mlsgroup.CredentialType
+	SignatureKey []byte // the public one
+}
+
+// FindCredentials lists the client's credentials that fit a filter, oldest first.
+func (s scope) FindCredentials(ctx context.Context, f CredentialFilter) ([]CredentialEntry, error) {
+	all, err := s.Credentials(ctx)
+	return slices.DeleteFunc(all, func(c CredentialEntry) bool {
+		return f.CipherSuite != 0 && c.CipherSuite != f.CipherSuite || f.Type != 0 && c.Credential.Type != f.Type ||
+			f.SignatureKey != nil && !bytes.Equal(c.SignatureKey, f.SignatureKey)
+	}), err
+}
+
+// PublicKey returns the public signature key of the client's newest credential of a suite's signature scheme, [CodeCredentialNotFound] where it has none.
 func (s scope) PublicKey(ctx context.Context, suite CipherSuite) ([]byte, error) {
 	all, err := s.Credentials(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, c := range slices.Backward(all) {
-		if c.CipherSuite == suite {
+		if signatureScheme(c.CipherSuite) == signatureScheme(suite) {
 			return c.SignatureKey, nil
 		}
 	}
 	return nil, wrap("PublicKey", "", messages.ErrCredentialNotFound)
+}
+
+// signatureScheme returns the number of a suite's signature scheme, 0 where there is no such suite.
+func signatureScheme(suite CipherSuite) uint16 {
+	s, ok := primitive.Lookup(uint16(suite))
+	if !ok {
+		return 0
+	}
+	return s.SignatureScheme()
 }

@@ -10,9 +10,6 @@ import (
 	"github.com/conclave-mls/conclave/store"
 )
 
-// ClientID is the identity a client carries in its credentials.
-type ClientID = messages.ClientID
-
 // ConversationID is the group id of a conversation.
 type ConversationID = messages.ConversationID
 
@@ -72,7 +69,7 @@ func (e *Engine) Close() error {
 func (e *Engine) Client(ctx context.Context, id ClientID, o ClientOptions) (*Client, error) {
 	const op = "Client"
 	reply, err := e.system.Ask(ctx, messages.Address{}, messages.InitClient{
-		ClientID: id, CipherSuites: o.CipherSuites, NoCredential: o.NoCredential, Profile: o.Profile, Receive: o.Receive, BasicKeyChange: o.BasicKeyChange,
+		ClientID: id, CipherSuites: o.CipherSuites, NoCredential: o.NoCredential, Keypairs: o.Keypairs, Profile: o.Profile, Receive: o.Receive, BasicKeyChange: o.BasicKeyChange,
 		Transport: o.Transport, Observer: o.Observer,
 	})
 	if err != nil {
@@ -83,6 +80,24 @@ func (e *Engine) Client(ctx context.Context, id ClientID, o ClientOptions) (*Cli
 		return nil, wrap(op, "", messages.ErrInternal)
 	}
 	return &Client{scope: scope{engine: e, instance: ready.Instance}, id: id, ready: ready}, nil
+}
+
+// Keypair is a signature key pair that waits for its client: its provisional id, and the public key to register with the backend.
+type Keypair = messages.Keypair
+
+// GenerateKeypairs makes and stores a signature key pair for each of the suites, for an application that learns the id of its client only by registering a
+// public key. Once it has, it opens the client with the provisional ids in [ClientOptions].Keypairs. Pairs that no client is opened with stay stored.
+func (e *Engine) GenerateKeypairs(ctx context.Context, suites ...CipherSuite) ([]Keypair, error) {
+	const op = "GenerateKeypairs"
+	reply, err := e.system.Ask(ctx, messages.Address{}, messages.GenerateKeypairs{CipherSuites: suites})
+	if err != nil {
+		return nil, wrap(op, "", err)
+	}
+	generated, ok := reply.(messages.KeypairsGenerated)
+	if !ok {
+		return nil, wrap(op, "", messages.ErrInternal)
+	}
+	return generated.Keypairs, nil
 }
 
 // Clients lists the clients of the directory, ordered by id.

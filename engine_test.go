@@ -57,7 +57,7 @@ func TestOpenClient(t *testing.T) {
 		if c.ID() != "alice" || c.Engine() != e || c.Created() != created || len(c.InDoubt()) != 0 {
 			t.Errorf("client %q created %t in doubt %d, want alice %t 0", c.ID(), c.Created(), len(c.InDoubt()), created)
 		}
-		for suite, size := range map[conclave.CipherSuite]int{1: 32, 2: 65} {
+		for suite, size := range map[conclave.CipherSuite]int{1: 32, 2: 65, 3: 32} {
 			if key, err := c.PublicKey(ctx, suite); err != nil || len(key) != size {
 				t.Errorf("suite %d: public key of %d bytes, %v; want %d", suite, len(key), err, size)
 			}

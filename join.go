@@ -19,6 +19,24 @@ func (s scope) CreateConversation(ctx context.Context, id ConversationID, o Conv
 	return err
 }
 
+// ExternalAddOptions say how NewExternalAddProposal asks to be added. The zero value uses the client's first suite, its newest credential and its profile.
+type ExternalAddOptions struct {
+	CipherSuite CipherSuite // of the conversation
+	Credential  CredentialRef
+	Profile     Profile
+}
+
+// ExternalAddProposal is the message to send to the members of a conversation, and the key package it holds.
+type ExternalAddProposal = messages.JoinProposed
+
+// NewExternalAddProposal asks the members of a conversation in an epoch, from outside, to add this client. Nothing of the conversation need be here. A
+// member that commits the proposal answers it by a Welcome for a key package that is made and stored with the proposal.
+func (s scope) NewExternalAddProposal(ctx context.Context, id ConversationID, epoch uint64, o ExternalAddOptions) (ExternalAddProposal, error) {
+	return ask[messages.JoinProposed](ctx, s, "NewExternalAddProposal", "", messages.ProposeJoin{
+		Conversation: id, Epoch: epoch, CipherSuite: o.CipherSuite, Credential: o.Credential, Profile: o.Profile,
+	})
+}
+
 // JoinOptions say how a conversation is joined. The zero value takes the client's defaults.
 type JoinOptions struct {
 	// Profile the conversation speaks: nothing in a Welcome or GroupInfo tells it.

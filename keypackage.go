@@ -77,6 +77,24 @@ func (s scope) DeleteKeyPackages(ctx context.Context, refs ...KeyPackageRef) err
 	return err
 }
 
+// DeleteStaleKeyPackages deletes, after a credential was replaced, the key packages of the suite's signature scheme that were not made with the newest X.509
+// credential of that scheme. [CodeCredentialNotFound] where there is none; nothing stale is no error.
+func (s scope) DeleteStaleKeyPackages(ctx context.Context, suite CipherSuite) error {
+	_, err := ask[messages.KeyPackagesDeleted](ctx, s, "DeleteStaleKeyPackages", "", messages.DeleteStaleKeyPackages{CipherSuite: suite})
+	return err
+}
+
+// KeyPackage is what a client publishes so that others can add it (RFC 9420 10).
+type KeyPackage = mlsgroup.KeyPackage
+
+// ValidateKeyPackage reads a key package of another client, bare or wrapped in an MLSMessage, and verifies it as far as that needs no group: form, both
+// signatures, lifetime, and its credential by [Options].Auth. The cause of [CodeInvalidMessage] is the [mlsgroup.Check] that failed, such as
+// [mlsgroup.CheckLifetime]. Adding a client verifies its key package too, so this is for those who want to know before.
+func (e *Engine) ValidateKeyPackage(keyPackage []byte) (*KeyPackage, error) {
+	kp, err := e.system.ValidateKeyPackage(keyPackage)
+	return kp, wrap("ValidateKeyPackage", "", err)
+}
+
 // KeyPackageBundle is a key package made elsewhere with its private keys, the argument of ImportKeyPackage.
 type KeyPackageBundle = messages.ImportKeyPackage
 

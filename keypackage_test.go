@@ -2,6 +2,11 @@ package conclave_test
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"math/big"
 	"testing"
 	"time"
 
@@ -237,4 +242,219 @@ func TestCredentials(t *testing.T) {
 		t.Errorf("%d key packages outlive their credential, %v", len(left), err)
 	}
 	wantCode(t, alice.CreateConversation(ctx, "another", conclave.ConversationOptions{}), conclave.CodeCredentialNotFound)
+}
+
+// TestKeyPackageOptions makes a key package of which everything is said, and reads it back.
+func TestKeyPackageOptions(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	c, err := w.engine.Client(ctx, "alice", conclave.ClientOptions{Profile: conclave.ProfileRFC9420})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const private = mlsgroup.ExtensionType(0xf042)
+	capabilities := &mlsgroup.Capabilities{
+		Versions: []mlsgroup.ProtocolVersion{1}, CipherSuites: []conclave.CipherSuite{1}, Credentials: []mlsgroup.CredentialType{mlsgroup.CredentialTypeBasic},
+		Extensions: []mlsgroup.ExtensionType{private},
+	}
+	o := conclave.KeyPackageOptions{
+		Count: 1, Lifetime: 30 * 24 * time.Hour, LastResort: true, Capabilities: capabilities,
+		Extensions:     mlsgroup.Extensions{{Type: private, Body: []byte("of the package")}},
+		LeafExtensions: mlsgroup.Extensions{{Type: mlsgroup.ExtensionTypeApplicationID, Body: []byte("my-app")}, {Type: private}},
+	}
+	made, err := c.GenerateKeyPackages(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kp, err := w.engine.ValidateKeyPackage(made[0].KeyPackage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ref, err := kp.Ref(); err != nil || !bytes.Equal(ref, made[0].Ref) {
+		t.Errorf("reference %x, %v; want %x", ref, err, made[0].Ref)
+	}
+	l := kp.LeafNode
+	if !kp.LastResort() || len(l.Extensions) != 2 || l.Lifetime.NotAfter-l.Lifetime.NotBefore != 30*24*3600+3600 || len(l.Capabilities.CipherSuites) != 1 {
+		t.Errorf("key package %+v with leaf %+v", kp, l)
+	}
+	if len(capabilities.Extensions) != 1 {
+		t.Errorf("the caller's capabilities have changed to %v", capabilities.Extensions)
+	}
+	if err := kp.CheckExtensionSupport(private, mlsgroup.ExtensionTypeLastResort); err != nil {
+		t.Error(err)
+	}
+	if err := kp.CheckExtensionSupport(private, mlsgroup.ExtensionTypeApplicationID); !errors.Is(err, mlsgroup.ErrUnsupportedExtension) {
+		t.Errorf("an extension that only the leaf has: %v", err)
+	}
+
+	for name, change := range map[string]func(*conclave.KeyPackageOptions){
+		"extension not listed":      func(o *conclave.KeyPackageOptions) { o.Extensions = mlsgroup.Extensions{{Type: private + 1}} },
+		"leaf extension not listed": func(o *conclave.KeyPackageOptions) { o.LeafExtensions = mlsgroup.Extensions{{Type: private + 1}} },
+		"extension twice":           func(o *conclave.KeyPackageOptions) { o.Extensions = append(o.Extensions, o.Extensions...) },
+		"default type listed": func(o *conclave.KeyPackageOptions) {
+			o.Capabilities = &mlsgroup.Capabilities{Extensions: []mlsgroup.ExtensionType{mlsgroup.ExtensionTypeApplicationID}}
+		},
+		"negative lifetime":               func(o *conclave.KeyPackageOptions) { o.Lifetime = -1 },
+		"none":                            func(o *conclave.KeyPackageOptions) { o.Count = 0 },
+		"last resort in Wire's profile":   func(o *conclave.KeyPackageOptions) { o.Profile = conclave.ProfileWire },
+		"suite that nobody has heard of":  func(o *conclave.KeyPackageOptions) { o.CipherSuite = 8 },
+		"suite of other signature scheme": func(o *conclave.KeyPackageOptions) { o.CipherSuite = 2 },
+	} {
+		o := o
+		change(&o)
+		_, err := c.GenerateKeyPackages(ctx, o)
+		if !errors.Is(err, conclave.CodeInvalidArgument) && !(o.CipherSuite != 0 && errors.Is(err, conclave.CodeCredentialNotFound)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if all, err := c.KeyPackages(ctx); err != nil || len(all) != 1 {
+		t.Errorf("%d stored, %v; want what was made and nothing of what was refused", len(all), err)
+	}
+	credentials, err := c.Credentials(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.GenerateKeyPackages(ctx, conclave.KeyPackageOptions{Count: 1, CipherSuite: 2, Credential: credentials[0].Ref})
+	wantCode(t, err, conclave.CodeWrongCredential)
+}
+
+// TestValidateKeyPackage: each fault of a key package has an error of its own.
+func TestValidateKeyPackage(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	e, err := conclave.Open(t.Context(), "", conclave.Options{InMemory: true, Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = e.Close() }()
+	c, err := e.Client(t.Context(), "alice", conclave.ClientOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := c.GenerateKeyPackages(t.Context(), conclave.KeyPackageOptions{Count: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, x := range map[string]struct {
+		change func(kp *mlsgroup.KeyPackage)
+		after  time.Duration
+		want   error
+	}{
+		"valid":                {func(*mlsgroup.KeyPackage) {}, 0, nil},
+		"an hour slow":         {func(*mlsgroup.KeyPackage) {}, -time.Hour, nil},
+		"not valid yet":        {func(*mlsgroup.KeyPackage) {}, -2 * time.Hour, mlsgroup.CheckLifetime},
+		"expired":              {func(*mlsgroup.KeyPackage) {}, 85 * 24 * time.Hour, mlsgroup.CheckLifetime},
+		"extension not listed": {func(kp *mlsgroup.KeyPackage) { kp.Extensions = mlsgroup.Extensions{{Type: 0xf042}} }, 0, mlsgroup.CheckKeyPackageExtensions},
+		"signature":            {func(kp *mlsgroup.KeyPackage) { kp.Signature[7] ^= 1 }, 0, mlsgroup.CheckKeyPackageSignature},
+		"leaf's signature":     {func(kp *mlsgroup.KeyPackage) { kp.LeafNode.Signature[7] ^= 1 }, 0, mlsgroup.CheckLeafSignature},
+		"leaf's source":        {func(kp *mlsgroup.KeyPackage) { kp.LeafNode.Source = mlsgroup.LeafNodeSourceUpdate }, 0, mlsgroup.CheckLeafSourceKeyPackage},
+		"one key for two":      {func(kp *mlsgroup.KeyPackage) { kp.InitKey = kp.LeafNode.EncryptionKey }, 0, mlsgroup.CheckInitKeyDistinct},
+		"version":              {func(kp *mlsgroup.KeyPackage) { kp.Version = 2 }, 0, mlsgroup.CheckKeyPackageVersion},
+		"cipher suite":         {func(kp *mlsgroup.KeyPackage) { kp.CipherSuite = 8 }, 0, mlsgroup.ErrUnsupportedCipherSuite},
+	} {
+		t.Run(name, func(t *testing.T) {
+			kp, err := mlsgroup.ParseKeyPackage(made[0].KeyPackage)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x.change(kp)
+			now = now.Add(x.after)
+			defer func() { now = now.Add(-x.after) }()
+			got, err := e.ValidateKeyPackage(kp.Marshal())
+			if x.want == nil {
+				if err != nil || !bytes.Equal(got.Marshal(), made[0].KeyPackage) {
+					t.Errorf("got %v, %v", got, err)
+				}
+				return
+			}
+			wantCode(t, err, conclave.CodeInvalidMessage)
+			if !errors.Is(err, x.want) || got != nil {
+				t.Errorf("got %v, %v; want %v", got, err, x.want)
+			}
+		})
+	}
+	_, err = e.ValidateKeyPackage(made[0].KeyPackage[:40])
+	wantCode(t, err, conclave.CodeInvalidMessage)
+}
+
+// TestDeleteStaleKeyPackages replaces a Basic credential by an X.509 one, and that by a newer one.
+func TestDeleteStaleKeyPackages(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	e, err := conclave.Open(t.Context(), "", conclave.Options{InMemory: true, Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = e.Close() }()
+	ctx := t.Context()
+	c, err := e.Client(ctx, "alice", conclave.ClientOptions{CipherSuites: []conclave.CipherSuite{1, 2, 3}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	generate := func(suite conclave.CipherSuite, ref conclave.CredentialRef) conclave.KeyPackageRef {
+		made, err := c.GenerateKeyPackages(ctx, conclave.KeyPackageOptions{Count: 1, CipherSuite: suite, Credential: ref})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return made[0].Ref
+	}
+	want := func(what string, refs ...conclave.KeyPackageRef) {
+		t.Helper()
+		left, err := c.KeyPackages(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		have := make(map[string]bool)
+		for _, k := range left {
+			have[string(k.Ref)] = true
+		}
+		for _, ref := range refs {
+			if !have[string(ref)] {
+				t.Errorf("%s: %x is gone", what, ref)
+			}
+		}
+		if len(have) != len(refs) {
+			t.Errorf("%s: %d left, want %d", what, len(have), len(refs))
+		}
+	}
+	add := func() conclave.CredentialRef {
+		now = now.Add(time.Second)
+		added, err := c.AddCredential(ctx, newX509Credential(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return added.Ref
+	}
+	basic, other := generate(1, conclave.CredentialRef{}), generate(2, conclave.CredentialRef{})
+	wantCode(t, c.DeleteStaleKeyPackages(ctx, 1), conclave.CodeCredentialNotFound)
+	want("without an X.509 credential", basic, other)
+
+	first := add()
+	old := generate(1, first)
+	if err := c.DeleteStaleKeyPackages(ctx, 3); err != nil {
+		t.Fatal(err)
+	}
+	want("after the first", old, other)
+	fresh := generate(1, add())
+	for range 2 { // the second time nothing is stale
+		if err := c.DeleteStaleKeyPackages(ctx, 1); err != nil {
+			t.Fatal(err)
+		}
+		want("after the second", fresh, other)
+	}
+}
+
+// newX509Credential makes an X.509 credential that nobody has signed but its own key.
+func newX509Credential(t *testing.T) conclave.NewCredential {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conclave.NewCredential{
+		CipherSuite: 1, Credential: mlsgroup.X509Credential([][]byte{certificate}), SignaturePrivate: private.Seed(), SignatureKey: public,
+	}
 }

@@ -10,8 +10,9 @@ import (
 // all that fmt, JSON and the loggers make of it.
 func TestSecretsDoNotPrint(t *testing.T) {
 	secrettest.Types(t, []any{
-		new(Client), new(ClientOptions), new(Conversation), new(decryptAll), new(Decrypted), new(decryptedOrError),
-		new(Engine), new(Error), new(Incoming), new(JoinOptions), new(Metrics), new(Options),
-		new(scope), new(Tx), new(waiting),
+		new(Client), new(ClientOptions), new(Conversation), new(CredentialFilter), new(decryptAll), new(Decrypted), new(decryptedOrError),
+		new(Engine), new(Error), new(ExternalAddOptions), new(Incoming), new(JoinOptions), new(lane), new(Metrics), new(Options),
+		new(parked), new(results),
+		new(Proteus), new(scope), new(Tx), new(waiting),
 	}, nil, "")
 }

@@ -310,6 +310,10 @@ func (a *clientActor) list(tx *transaction, prefix []byte) ([]store.Record, erro
 // plan says which guards a request needs and what it does then.
 func (a *clientActor) plan(t *task) (*work, error) {
 	w := &work{task: t}
+	var ok bool
+	if w.needs, w.run, ok = a.planProteus(t); ok {
+		return w, nil
+	}
 	switch r := t.request.(type) {
 	case messages.AddCredential:
 		w.run = func() (messages.Reply, error) { return a.addCredential(t.tx, r) }
@@ -342,6 +346,17 @@ func (a *clientActor) plan(t *task) (*work, error) {
 		w.needs = []need{{credentialGuard(record.entry.Ref), false}}
 		r.Credential = record.entry.Ref
 		w.run = func() (messages.Reply, error) { return a.generateKeyPackages(t.tx, r) }
+	case messages.ProposeJoin:
+		if r.CipherSuite == 0 {
+			r.CipherSuite = a.client.config.Load().suites[0]
+		}
+		record, err := a.credential(t.tx, r.CipherSuite, r.Credential)
+		if err != nil {
+			return nil, err
+		}
+		w.needs = []need{{credentialGuard(record.entry.Ref), false}}
+		r.Credential = record.entry.Ref
+		w.run = func() (messages.Reply, error) { return a.proposeJoin(t.tx, r) }
 	case messages.ImportKeyPackage:
 		w.run = func() (messages.Reply, error) { return a.importKeyPackage(t.tx, r) }
 	case messages.ListKeyPackages:
@@ -353,6 +368,15 @@ func (a *clientActor) plan(t *task) (*work, error) {
 			w.needs = append(w.needs, need{keyPackageGuard(ref), true})
 		}
 		w.run = func() (messages.Reply, error) { return a.deleteKeyPackages(t.tx, r.Refs) }
+	case messages.DeleteStaleKeyPackages:
+		refs, err := a.staleKeyPackages(t.tx, r.CipherSuite)
+		if err != nil {
+			return nil, err
+		}
+		for _, ref := range refs {
+			w.needs = append(w.needs, need{keyPackageGuard(ref), true})
+		}
+		w.run = func() (messages.Reply, error) { return a.deleteKeyPackages(t.tx, refs) }
 	case takeKeyPackage:
 		record, err := a.findKeyPackage(t.tx, r.refs)
 		if err != nil {

@@ -36,7 +36,10 @@ func (a *clientActor) addCredential(tx *transaction, r messages.AddCredential) (
 	if r.Credential.Type == mlsgroup.CredentialTypeBasic && !bytes.Equal(r.Credential.Identity, []byte(a.client.id)) {
 		return nil, fmt.Errorf("%w: identity is not the client's", messages.ErrWrongCredential)
 	}
-	record, err := a.client.newCredential(r.CipherSuite, r.Credential)
+	if r.Credential.Type == 0 {
+		r.Credential = mlsgroup.BasicCredential([]byte(a.client.id))
+	}
+	record, err := a.sys.newCredential(r.CipherSuite, r.Credential)
 	if err != nil {
 		return nil, err
 	}

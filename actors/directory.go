@@ -12,6 +12,7 @@ import (
 	"github.com/conclave-mls/conclave/internal/secret"
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/mlsgroup"
+	"github.com/conclave-mls/conclave/proteus"
 	"github.com/conclave-mls/conclave/store"
 )
 
@@ -30,6 +31,7 @@ type client struct {
 	id          messages.ClientID
 	keys        store.Client
 	config      atomic.Pointer[clientConfig]
+	proteus     atomic.Pointer[proteus.Identity] // once it has been read
 	actor       ref
 	coordinator ref
 }
@@ -70,6 +72,8 @@ func (d *directory) handle(t *task) (messages.Reply, error) {
 		return d.init(r)
 	case messages.ListClients:
 		return d.list()
+	case messages.GenerateKeypairs:
+		return d.generateKeypairs(r)
 	}
 	return nil, fmt.Errorf("%w: %T needs a client", messages.ErrInvalidArgument, t.request)
 }
@@ -86,6 +90,9 @@ func (d *directory) init(r messages.InitClient) (messages.Reply, error) {
 		if err != nil {
 			return nil, err
 		}
+	}
+	if len(r.Keypairs) > 0 && !reply.Created {
+		return nil, messages.ErrClientAlreadyExists
 	}
 	c.config.Store(config)
 	reply.Instance = c.instance
@@ -176,14 +183,17 @@ func (d *directory) create(c *client, r messages.InitClient, config *clientConfi
 	changes := new(store.ChangeSet)
 	defer changes.Wipe()
 	changes.Put(key, w.b)
+	if err := d.takeKeypairs(c, r.Keypairs, config, changes); err != nil {
+		return err
+	}
 	schemes := make(map[uint16]bool)
 	for _, cs := range config.suites {
 		suite, ok := primitive.Lookup(uint16(cs))
-		if !ok || r.NoCredential || schemes[suite.SignatureScheme()] {
+		if !ok || r.NoCredential || len(r.Keypairs) > 0 || schemes[suite.SignatureScheme()] {
 			continue
 		}
 		schemes[suite.SignatureScheme()] = true
-		record, err := c.newCredential(cs, mlsgroup.Credential{})
+		record, err := c.sys.newCredential(cs, mlsgroup.BasicCredential([]byte(c.id)))
 		if err != nil {
 			return err
 		}
@@ -192,27 +202,23 @@ func (d *directory) create(c *client, r messages.InitClient, config *clientConfi
 	return d.sys.apply(changes)
 }
 
-// newCredential makes a credential with a fresh signature key; the zero credential
-// stands for a Basic one of the client's id.
-func (c *client) newCredential(cs mlsgroup.CipherSuite, credential mlsgroup.Credential) (*credentialRecord, error) {
+// newCredential makes a credential with a fresh signature key.
+func (s *System) newCredential(cs mlsgroup.CipherSuite, credential mlsgroup.Credential) (*credentialRecord, error) {
 	suite, ok := primitive.Lookup(uint16(cs))
 	if !ok {
 		return nil, fmt.Errorf("%w: %w: %v", messages.ErrInvalidArgument, mlsgroup.ErrUnsupportedCipherSuite, cs)
 	}
 	seed := make(secret.Bytes, suite.SeedSize())
 	defer seed.Wipe()
-	if err := c.sys.draw(seed); err != nil {
+	if err := s.draw(seed); err != nil {
 		return nil, err
 	}
 	private, public, err := suite.GenerateSignatureKey(seed)
 	if err != nil {
 		return nil, fmt.Errorf("actors: signature key: %w", err)
 	}
-	if credential.Type == 0 {
-		credential = mlsgroup.BasicCredential([]byte(c.id))
-	}
 	return &credentialRecord{private: private, entry: messages.CredentialEntry{
-		Ref: sha256.Sum256(public), CipherSuite: cs, Credential: credential, SignatureKey: public, CreatedAt: c.sys.options.Now(),
+		Ref: sha256.Sum256(public), CipherSuite: cs, Credential: credential, SignatureKey: public, CreatedAt: s.options.Now(),
 	}}, nil
 }
 
@@ -233,7 +239,7 @@ func (d *directory) wakeInDoubt(c *client) ([]messages.CommitInDoubt, error) {
 		all = append(all, f.doubt())
 		if !woken[f.conversation] {
 			woken[f.conversation] = true
-			d.sys.acquire(c, f.conversation).actor.send(wake{}) // which releases it
+			d.sys.acquire(c, entryKey{instance: c.instance, id: f.conversation}).actor.send(wake{}) // which releases it
 		}
 	}
 	return all, nil

@@ -97,6 +97,36 @@ func (a *clientActor) deleteKeyPackages(tx *transaction, refs []keyPackageRef) (
 	return messages.KeyPackagesDeleted{}, a.commit(tx, changes)
 }
 
+// staleKeyPackages returns those of a suite's signature scheme that the newest X.509
+// credential of the scheme did not make.
+func (a *clientActor) staleKeyPackages(tx *transaction, cs mlsgroup.CipherSuite) ([]keyPackageRef, error) {
+	credentials, err := a.credentials(tx)
+	if err != nil {
+		return nil, err
+	}
+	var newest *credentialRecord
+	for _, c := range credentials {
+		c.private.Wipe()
+		if c.entry.Credential.Type == mlsgroup.CredentialTypeX509 && sameScheme(c.entry.CipherSuite, cs) {
+			newest = c
+		}
+	}
+	if newest == nil {
+		return nil, fmt.Errorf("%w: no X.509 credential for %v", messages.ErrCredentialNotFound, cs)
+	}
+	packages, err := a.keyPackages(tx)
+	if err != nil {
+		return nil, err
+	}
+	var refs []keyPackageRef
+	for _, k := range packages {
+		if sameScheme(k.parsed.CipherSuite, cs) && k.credential != newest.entry.Ref {
+			refs = append(refs, k.ref)
+		}
+	}
+	return refs, nil
+}
+
 // findKeyPackage returns the first reference that is stored.
 func (a *clientActor) findKeyPackage(tx *transaction, refs []keyPackageRef) (*keyPackageRecord, error) {
 	keys := make([][]byte, len(refs))
@@ -183,6 +213,20 @@ func readKeyPackage(b []byte) (*mlsgroup.KeyPackage, error) {
 	return kp, nil
 }
 
+// ValidateKeyPackage reads a key package that another client has published, bare or in
+// an MLSMessage, and verifies what can be known of it outside of any group. Whoever
+// adds it verifies it again, against the group.
+func (s *System) ValidateKeyPackage(b []byte) (*mlsgroup.KeyPackage, error) {
+	kp, err := readKeyPackage(b)
+	if err != nil {
+		return nil, err
+	}
+	if err := kp.Validate(s.input(nil)); err != nil {
+		return nil, fmt.Errorf("%w: key package: %w", messages.ErrInvalidMessage, err)
+	}
+	return kp, nil
+}
+
 // generateKeyPackages makes key packages with one credential.
 func (a *clientActor) generateKeyPackages(tx *transaction, r messages.GenerateKeyPackages) (messages.Reply, error) {
 	if r.Count < 1 || r.Count > maxGenerate {
@@ -198,6 +242,10 @@ func (a *clientActor) generateKeyPackages(tx *transaction, r messages.GenerateKe
 	defer credential.private.Wipe()
 	options := mlsgroup.KeyPackageOptions{
 		Profile: a.client.profile(r.Profile), Lifetime: r.Lifetime, LastResort: r.LastResort,
+		Capabilities: r.Capabilities, LeafExtensions: r.LeafExtensions, Extensions: r.Extensions,
+	}
+	if options.LastResort && options.Profile == mlsgroup.ProfileWire {
+		return nil, fmt.Errorf("%w: no last resort in the profile of Wire, whose clients take the mark for another", messages.ErrInvalidArgument)
 	}
 	records := make([]*keyPackageRecord, r.Count)
 	errs := make([]error, r.Count)
@@ -210,7 +258,7 @@ func (a *clientActor) generateKeyPackages(tx *transaction, r messages.GenerateKe
 	changes := new(store.ChangeSet)
 	for i, k := range records {
 		if errs[i] != nil {
-			return nil, errs[i]
+			return nil, outboundError(errs[i])
 		}
 		changes.Put(a.client.keyPackageKey(k.ref), k.marshal())
 		k.initPrivate.Wipe()
@@ -218,6 +266,33 @@ func (a *clientActor) generateKeyPackages(tx *transaction, r messages.GenerateKe
 		reply.KeyPackages = append(reply.KeyPackages, k.entry())
 	}
 	return reply, a.commit(tx, changes)
+}
+
+// proposeJoin makes the proposal to add this client to a conversation, and stores the
+// key package in it, without which its Welcome would be an orphan.
+func (a *clientActor) proposeJoin(tx *transaction, r messages.ProposeJoin) (messages.Reply, error) {
+	if len(r.Conversation) == 0 || len(r.Conversation) > maxName {
+		return nil, fmt.Errorf("%w: conversation id of %d bytes", messages.ErrInvalidArgument, len(r.Conversation))
+	}
+	credential, err := a.credential(tx, r.CipherSuite, r.Credential)
+	if err != nil {
+		return nil, err
+	}
+	defer credential.private.Wipe()
+	in := a.sys.input(credential.signer(r.CipherSuite))
+	record, err := newKeyPackageRecord(in, mlsgroup.KeyPackageOptions{Profile: a.client.profile(r.Profile)}, credential.entry.Ref)
+	if err != nil {
+		return nil, err
+	}
+	message, err := mlsgroup.NewMemberProposal(in, []byte(r.Conversation), r.Epoch, record.parsed)
+	if err != nil {
+		return nil, err
+	}
+	changes := new(store.ChangeSet)
+	changes.Put(a.client.keyPackageKey(record.ref), record.marshal())
+	record.initPrivate.Wipe()
+	record.leafPrivate.Wipe()
+	return messages.JoinProposed{Message: message, KeyPackage: record.ref}, a.commit(tx, changes)
 }
 
 func newKeyPackageRecord(in mlsgroup.Input, o mlsgroup.KeyPackageOptions, credential messages.CredentialRef) (*keyPackageRecord, error) {
@@ -233,14 +308,4 @@ func newKeyPackageRecord(in mlsgroup.Input, o mlsgroup.KeyPackageOptions, creden
 		ref: ref, credential: credential, keyPackage: bundle.KeyPackage.Marshal(), parsed: bundle.KeyPackage,
 		initPrivate: bundle.InitPrivate, leafPrivate: bundle.LeafPrivate,
 	}, nil
-}
-
-// lastResort tells whether the key package may be used again.
-func (k *keyPackageRecord) lastResort() bool {
-	for _, e := range k.parsed.Extensions {
-		if e.Type == mlsgroup.ExtensionTypeLastResort {
-			return true
-		}
-	}
-	return false
 }

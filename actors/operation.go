@@ -32,10 +32,13 @@ func (s *System) perform(ctx context.Context, at place, id messages.Conversation
 		return s.within(ctx, at, func(at place) (messages.Reply, error) { return s.processWelcome(ctx, at, r) })
 	case messages.JoinByExternalCommit:
 		return s.within(ctx, at, func(at place) (messages.Reply, error) { return s.joinByExternalCommit(ctx, at, r) })
-	case messages.InitClient, messages.ListClients:
+	case messages.InitClient, messages.ListClients, messages.GenerateKeypairs:
 		return nil, fmt.Errorf("%w: %T goes to instance 0", messages.ErrInvalidArgument, r)
 	}
 	if id == "" {
+		if reply, ok, err := s.proteus(ctx, at, r); ok {
+			return reply, err
+		}
 		return s.askClient(ctx, at, r)
 	}
 	switch r := r.(type) {
@@ -243,7 +246,7 @@ func (s *System) processWelcome(ctx context.Context, at place, r messages.Proces
 	}
 	// The conversation is staged; from here on the caller's context does not part it
 	// from its key package.
-	if !taken.record.lastResort() {
+	if !taken.record.parsed.LastResort() {
 		if _, err := s.askClient(context.WithoutCancel(ctx), at, spendKeyPackage{ref: taken.record.ref}); err != nil {
 			return nil, err
 		}
@@ -334,6 +337,8 @@ func profileOf(r messages.Request) messages.Profile {
 	case messages.JoinByExternalCommit:
 		return r.Profile
 	case messages.GenerateKeyPackages:
+		return r.Profile
+	case messages.ProposeJoin:
 		return r.Profile
 	}
 	return messages.ProfileDefault

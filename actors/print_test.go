@@ -16,7 +16,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(coordinator), new(coordinatorClose), new(credentialRecord), new(credentialUsed), new(dataWrite), new(directory),
 		new(doom), new(drained), new(earlyMessage), new(edge), new(enlisted), new(entry),
 		new(entryKey), new(event), new(events), new(evict), new(gate), new(generations),
-		new(guard), new(holder), new(inflight), new(join), new(keyPackageRecord), new(keyPackageTaken),
+		new(guard), new(holder), new(inbound), new(inflight), new(opened), new(opening), new(openers), new(join), new(keyPackageRecord), new(keyPackageTaken),
 		new(namedGuard), new(need), new(Options), new(panicked), new(participant), new(place),
 		new(pointer), new(prepare), new(protoHost), new(protoRef), new(pskRead), new(pskValue),
 		new(readPSK), new(recordReader), new(requireAbsent), new(resend), new(resendDue), new(resendResult),
@@ -24,6 +24,8 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(settle), new(settleCommit), new(settled), new(spendKeyPackage), new(stage), new(state), new(table[int, *client]), new(stripe[int, *client]),
 		new(stepDone), new(System), new(takeKeyPackage), new(task), new(touchConversation), new(transaction),
 		new(transactionActor), new(workers), new(transactionEnded), new(twoPhase), new(useCredential), new(vote), new(waitGraph),
-		new(wake), new(work), new(writer),
+		new(wake), new(work), new(writer), new(session), new(sessionStage), new(reservation), new(encryptStep), new(envelopeMade),
+		new(decryptStep), new(messageOpened), new(beginStep), new(adoptSession), new(sessionAdopted), new(deleteStep), new(readStep),
+		new(readIdentity), new(identityRead), new(takePreKey), new(preKeyTaken), new(spendPreKey), new(adoptIdentity), new(adoptPreKey),
 	}, []any{messages.EncryptMessage{}, messages.MessageDecrypted{}}, "")
 }

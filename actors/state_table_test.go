@@ -55,6 +55,8 @@ func (c *cell) request(name string) (messages.Address, messages.Request) {
 		return client, messages.ProcessWelcome{Message: c.welcome}
 	case "JoinByExternalCommit":
 		return client, messages.JoinByExternalCommit{GroupInfo: c.info}
+	case "ProposeJoin":
+		return client, messages.ProposeJoin{Conversation: conv}
 	case "EncryptMessage":
 		return bob, messages.EncryptMessage{Plaintext: []byte("x")}
 	case "DecryptMessage":

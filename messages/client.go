@@ -38,6 +38,11 @@ type InitClient struct {
 	// among them, unless NoCredential is set.
 	CipherSuites []mlsgroup.CipherSuite
 	NoCredential bool
+	// Keypairs are the ids of key pairs that [GenerateKeypairs] has made: the client is
+	// created with a Basic credential for each of them, and no other.
+	// ErrKeypairNotFound: there is none of an id. ErrClientAlreadyExists: only a client
+	// that is created can be given key pairs.
+	Keypairs []ClientID
 	// Profile and Receive are the defaults of conversations created and joined.
 	Profile Profile
 	Receive ReceiveConfig
@@ -59,6 +64,21 @@ type ClientReady struct {
 	// InDoubt lists commits of an earlier run whose outcome is unknown. They are
 	// being settled.
 	InDoubt []CommitInDoubt
+}
+
+// GenerateKeypairs makes a signature key pair for each of some suites, under a random
+// id that stands for a client until its own is known; [InitClient] takes them then. It
+// answers [KeypairsGenerated].
+type GenerateKeypairs struct{ CipherSuites []mlsgroup.CipherSuite }
+
+// KeypairsGenerated answers [GenerateKeypairs], in the order of its suites.
+type KeypairsGenerated struct{ Keypairs []Keypair }
+
+// Keypair is a stored signature key pair that no client has yet.
+type Keypair struct {
+	ID           ClientID // 16 random bytes
+	CipherSuite  mlsgroup.CipherSuite
+	SignatureKey []byte // public
 }
 
 // ListClients lists the clients of the store. It answers [ClientsListed].
@@ -132,8 +152,13 @@ type GenerateKeyPackages struct {
 	Lifetime time.Duration
 	// LastResort marks them as usable many times (RFC 9420 16.8).
 	LastResort bool
-	// Profile; it decides the capabilities they announce.
-	Profile Profile
+	// Profile; it decides the capabilities they announce, unless Capabilities does.
+	Profile      Profile
+	Capabilities *mlsgroup.Capabilities
+	// Extensions of the key packages, and LeafExtensions of their leaves. Types that
+	// are not default ones (RFC 9420 7.2) have to be listed in Capabilities.
+	Extensions     mlsgroup.Extensions
+	LeafExtensions mlsgroup.Extensions
 }
 
 // KeyPackagesGenerated answers [GenerateKeyPackages].
@@ -180,7 +205,12 @@ type KeyPackagesCounted struct{ Count int }
 // references are no error. It answers [KeyPackagesDeleted].
 type DeleteKeyPackages struct{ Refs []mlsgroup.KeyPackageRef }
 
-// KeyPackagesDeleted answers [DeleteKeyPackages].
+// DeleteStaleKeyPackages deletes the key packages of a suite's signature scheme that
+// were not made with the newest X.509 credential of that scheme. It answers
+// [KeyPackagesDeleted], or ErrCredentialNotFound where there is no such credential.
+type DeleteStaleKeyPackages struct{ CipherSuite mlsgroup.CipherSuite }
+
+// KeyPackagesDeleted answers [DeleteKeyPackages] and [DeleteStaleKeyPackages].
 type KeyPackagesDeleted struct{}
 
 // PutPSK registers an external pre-shared key. It answers [PSKPut].

@@ -56,6 +56,26 @@ type JoinByExternalCommit struct {
 	Receive     ReceiveConfig
 }
 
+// ProposeJoin asks the members of a conversation to add the client (RFC 9420
+// 12.1.8): a new_member_proposal, and a key package, stored here, for the Welcome that
+// one of them answers it with. The address names no conversation, and none need be
+// here. It answers [JoinProposed].
+type ProposeJoin struct {
+	Conversation ConversationID
+	// Epoch the conversation is in; a proposal for another one is stale.
+	Epoch uint64
+	// CipherSuite of the conversation; 0 means the client's default.
+	CipherSuite mlsgroup.CipherSuite
+	Credential  CredentialRef // zero means the newest of the suite's scheme
+	Profile     Profile
+}
+
+// JoinProposed answers [ProposeJoin]. The application sends Message to the members.
+type JoinProposed struct {
+	Message    []byte // an MLSMessage
+	KeyPackage mlsgroup.KeyPackageRef
+}
+
 // EncryptMessage seals an application message. It answers [MessageEncrypted];
 // ErrPendingProposals while proposals wait to be committed (RFC 9420 15.2).
 type EncryptMessage struct {
@@ -71,12 +91,19 @@ type MessageEncrypted struct{ Message []byte }
 type DecryptMessage struct {
 	// Message is an MLSMessage holding a PublicMessage or a PrivateMessage.
 	Message []byte
+	// Waits is as in [DecryptMessages].
+	Waits func()
 }
 
 // DecryptMessages processes messages of the conversation in their order, each as
 // [DecryptMessage] would, and makes all that they did durable at once. It answers
 // [MessagesDecrypted].
-type DecryptMessages struct{ Messages [][]byte }
+type DecryptMessages struct {
+	Messages [][]byte
+	// Waits, where not nil, is called before the request waits for a transaction to
+	// end. It is called on the actor and may not block.
+	Waits func()
+}
 
 // MessagesDecrypted answers [DecryptMessages], with an entry for each message.
 type MessagesDecrypted struct{ Messages []DecryptResult }
@@ -107,6 +134,9 @@ const (
 	// OutcomeUnmergedPendingGroup: the conversation waits for its external join to
 	// be accepted; stored until then.
 	OutcomeUnmergedPendingGroup
+	// OutcomeBusy: the message was not looked at, and is to be given again. Only a
+	// stream of messages has this outcome.
+	OutcomeBusy
 )
 
 // String returns the name Wire's clients know where there is one.
@@ -124,12 +154,16 @@ func (o Outcome) String() string {
 		return "BufferedCommit"
 	case OutcomeUnmergedPendingGroup:
 		return "UnmergedPendingGroup"
+	case OutcomeBusy:
+		return "Busy"
 	}
 	return "Outcome(0)"
 }
 
 // Buffered tells whether the message was stored for later.
-func (o Outcome) Buffered() bool { return o >= OutcomeBufferedFutureMessage }
+func (o Outcome) Buffered() bool {
+	return o >= OutcomeBufferedFutureMessage && o <= OutcomeUnmergedPendingGroup
+}
 
 // Sender is who sent a message.
 type Sender struct {

@@ -10,7 +10,8 @@
 //
 // A request travels with an [Address]. Where the address leads:
 //
-//	Instance 0                    the directory of clients: InitClient, ListClients
+//	Instance 0                    the directory of clients: InitClient, ListClients,
+//	                              GenerateKeypairs
 //	Instance, no conversation     the client: credentials, key packages, PSKs, the
 //	                              data blob; Welcomes and external joins too, whose
 //	                              conversation is found on the way; Begin

@@ -89,3 +89,15 @@ func (v MessagesDecrypted) Format(f fmt.State, _ rune) {
 	type fields MessagesDecrypted
 	_, _ = fmt.Fprintf(f, "%+v", fields(v))
 }
+
+// Format writes the fields, [secret] for those that are.
+func (v ProteusDecrypted) Format(f fmt.State, _ rune) {
+	type fields ProteusDecrypted
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
+func (r EncryptProteus) Format(f fmt.State, _ rune) {
+	type fields EncryptProteus
+	_, _ = fmt.Fprintf(f, "%+v", fields(r))
+}

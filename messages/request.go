@@ -1,5 +1,7 @@
 package messages
 
+import "github.com/conclave-mls/conclave/mlsgroup"
+
 // overhead is what a request is counted for beside the bytes it points to.
 const overhead = 128
 
@@ -25,6 +27,9 @@ func total[T ~[]byte | ~string](list []T) int {
 func (InitClient) Size() int { return overhead }
 
 // Size implements [Request].
+func (GenerateKeypairs) Size() int { return overhead }
+
+// Size implements [Request].
 func (ListClients) Size() int { return overhead }
 
 // Size implements [Request].
@@ -42,7 +47,15 @@ func (RemoveCredential) Size() int { return overhead }
 func (ListCredentials) Size() int { return overhead }
 
 // Size implements [Request].
-func (GenerateKeyPackages) Size() int { return overhead }
+func (r GenerateKeyPackages) Size() int {
+	n := overhead
+	for _, list := range []mlsgroup.Extensions{r.Extensions, r.LeafExtensions} {
+		for _, e := range list {
+			n += len(e.Body)
+		}
+	}
+	return n
+}
 
 // Size implements [Request].
 func (r ImportKeyPackage) Size() int {
@@ -57,6 +70,9 @@ func (CountKeyPackages) Size() int { return overhead }
 
 // Size implements [Request].
 func (r DeleteKeyPackages) Size() int { return overhead + total(r.Refs) }
+
+// Size implements [Request].
+func (DeleteStaleKeyPackages) Size() int { return overhead }
 
 // Size implements [Request].
 func (r PutPSK) Size() int { return overhead + len(r.ID) + len(r.PSK) }
@@ -90,6 +106,9 @@ func (r ProcessWelcome) Size() int { return overhead + len(r.Message) + len(r.Ra
 
 // Size implements [Request].
 func (r JoinByExternalCommit) Size() int { return overhead + len(r.GroupInfo) + len(r.RatchetTree) }
+
+// Size implements [Request].
+func (r ProposeJoin) Size() int { return overhead + len(r.Conversation) }
 
 // Size implements [Request].
 func (r EncryptMessage) Size() int { return overhead + len(r.Plaintext) + len(r.AuthenticatedData) }
@@ -149,6 +168,7 @@ func (ExportSecret) Size() int { return overhead }
 func (ExportGroupInfo) Size() int { return overhead }
 
 func (InitClient) request()             {}
+func (GenerateKeypairs) request()       {}
 func (ListClients) request()            {}
 func (ListConversations) request()      {}
 func (AddCredential) request()          {}
@@ -159,6 +179,7 @@ func (ImportKeyPackage) request()       {}
 func (ListKeyPackages) request()        {}
 func (CountKeyPackages) request()       {}
 func (DeleteKeyPackages) request()      {}
+func (DeleteStaleKeyPackages) request() {}
 func (PutPSK) request()                 {}
 func (DeletePSK) request()              {}
 func (SetData) request()                {}
@@ -170,6 +191,7 @@ func (Abort) request()                  {}
 func (CreateConversation) request()     {}
 func (ProcessWelcome) request()         {}
 func (JoinByExternalCommit) request()   {}
+func (ProposeJoin) request()            {}
 func (EncryptMessage) request()         {}
 func (DecryptMessage) request()         {}
 func (DecryptMessages) request()        {}
@@ -191,6 +213,7 @@ func (ExportSecret) request()           {}
 func (ExportGroupInfo) request()        {}
 
 func (ClientReady) reply()            {}
+func (KeypairsGenerated) reply()      {}
 func (ClientsListed) reply()          {}
 func (ConversationsListed) reply()    {}
 func (CredentialAdded) reply()        {}
@@ -211,6 +234,7 @@ func (Finished) reply()               {}
 func (Aborted) reply()                {}
 func (ConversationCreated) reply()    {}
 func (ConversationJoined) reply()     {}
+func (JoinProposed) reply()           {}
 func (MessageEncrypted) reply()       {}
 func (MessageDecrypted) reply()       {}
 func (MessagesDecrypted) reply()      {}

@@ -32,6 +32,8 @@ var (
 	ErrUnknownProposal = errors.New("mlsgroup: no such pending proposal")
 	// ErrTooManyProposals: the group keeps no more pending proposals.
 	ErrTooManyProposals = errors.New("mlsgroup: too many pending proposals")
+	// ErrUnsupportedExtension: a key package has not all the extensions asked for.
+	ErrUnsupportedExtension = errors.New("mlsgroup: key package without a required extension")
 	// ErrStaleCommit: an OwnCommit was made for another state of the group.
 	ErrStaleCommit = errors.New("mlsgroup: commit of another state of the group")
 

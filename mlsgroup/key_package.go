@@ -53,6 +53,25 @@ func (kp *KeyPackage) Marshal() []byte { return kp.append(nil) }
 // The result keeps no part of b.
 func ParseKeyPackage(b []byte) (*KeyPackage, error) { return parseClone(b, (*KeyPackage).read) }
 
+// LastResort tells whether the key package may be used many times (RFC 9420
+// section 16.8). In the Wire profile the mark means something else.
+func (kp *KeyPackage) LastResort() bool {
+	_, ok := kp.Extensions.find(ExtensionTypeLastResort)
+	return ok
+}
+
+// CheckExtensionSupport fails with ErrUnsupportedExtension unless every one of
+// the types is among the key package's own extensions. What its client can do
+// in a group is another matter: that is in LeafNode.Capabilities.
+func (kp *KeyPackage) CheckExtensionSupport(required ...ExtensionType) error {
+	for _, t := range required {
+		if _, ok := kp.Extensions.find(t); !ok {
+			return fmt.Errorf("%w: type 0x%04x", ErrUnsupportedExtension, uint16(t))
+		}
+	}
+	return nil
+}
+
 // Lifetimes of key packages that NewKeyPackage makes.
 const (
 	// DefaultLifetime is how long a key package is valid unless told otherwise.

@@ -131,8 +131,11 @@ func (g *Group) TakeMessageKeys(sealed []*SealedMessage) (keys []*MessageKey, er
 			steps, g = append(steps, step), step.Next
 		}
 	}
-	if len(steps) == 0 {
+	switch len(steps) {
+	case 0:
 		return keys, errs, nil
+	case 1:
+		return keys, errs, steps[0]
 	}
 	t = &Transition{Next: g}
 	last := make(map[string]bool)

@@ -29,6 +29,7 @@
 //	02 instance 23 suffix                         the application's data                     [Client.Data]
 //	02 instance 24 suffix                         external pre-shared keys                   [Client.PSK]
 //	02 instance 30 / 31 / 32 suffix               reserved: PKI, Proteus, enrollment         [Client.PKI] [Client.Proteus] [Client.Enrollment]
+//	03 id                                         key pairs that no client has yet           [Keypair]
 //
 // All of a client lies under 02 instance, all of an incarnation under one
 // prefix: a wipe is one DeleteRange. [PrefixEnd] gives the end of a prefix.

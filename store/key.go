@@ -13,6 +13,7 @@ import (
 const (
 	tableClientIndex = 0x01
 	tableClient      = 0x02
+	tableKeypair     = 0x03
 )
 
 // Tables of a client.
@@ -56,10 +57,19 @@ func ClientIndexRange() Range {
 	return Range{Low: []byte{tableClientIndex}, High: []byte{tableClientIndex + 1}}
 }
 
+// Keypair appends the key of a signature key pair that no client has yet, under its
+// random id.
+func Keypair(dst, id []byte) []byte { return append(append(dst, tableKeypair), id...) }
+
 // Conversation hashes a conversation id for the keys of one client. Two clients
 // in one conversation have different hashes.
 func (k Keys) Conversation(c Client, conversationID []byte) ConversationKey {
 	return k.sum("conversation", c, conversationID)
+}
+
+// Session hashes a Proteus session's id for the keys of one client.
+func (k Keys) Session(c Client, sessionID []byte) [HashSize]byte {
+	return k.sum("session", c, sessionID)
 }
 
 func (k Keys) sum(label string, c Client, id []byte) (out [HashSize]byte) {

@@ -32,6 +32,7 @@ func TestKeyMap(t *testing.T) {
 		"proteus":       {c.Proteus(nil, nil), client + "31"},
 		"enrollment":    {c.Enrollment(nil, nil), client + "32"},
 		"client index":  {k.ClientIndex(nil, []byte("alice")), "01" + "2262a324dac31afe3ddbe01e4f278e89"},
+		"key pair":      {Keypair(nil, []byte("id")), "036964"},
 		"appends":       {c.Data([]byte("x"), []byte("y")), "78" + client + "2379"},
 		"conversation#": {hashOf(k, c, "conversation"), "92f3c56cef6152b83bda4062eb5fda4d"},
 	} {
