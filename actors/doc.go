@@ -78,6 +78,8 @@
 //	UpdateKeyMaterial       not-found  in-doubt   ok         sending    in-doubt
 //	SetCredential           not-found  in-doubt   ok         sending    in-doubt
 //	CommitPendingProposals  not-found  in-doubt   ok         sending    in-doubt
+//	EnableHistorySharing    not-found  in-doubt   ok         sending    in-doubt
+//	DisableHistorySharing   not-found  in-doubt   ok         sending    in-doubt
 //	ProposeAdd              not-found  in-doubt   ok         sending    in-doubt
 //	ProposeRemove           not-found  in-doubt   ok         sending    in-doubt
 //	ProposeUpdate           not-found  in-doubt   ok         sending    in-doubt
