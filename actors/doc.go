@@ -92,6 +92,12 @@
 //	ExportSecret            not-found  not-found  ok         ok         ok
 //	ExportGroupInfo         not-found  not-found  ok         ok         ok
 //
+// # Proteus
+//
+// A session (session.go) is a conversation without a delivery service. Its requests
+// come through proteus.go, which brings what the client's actor has: the identity,
+// and for a first message the prekey.
+//
 // # Failures
 //
 // A panic in a step costs that request its answer (ErrInternal) and the actor its
