@@ -120,13 +120,23 @@ func (s *System) touch(ctx context.Context, at place, r messages.Touch) (message
 }
 
 // conversationStep asks the conversation. A step that needs an external pre-shared
-// key which the transaction itself has put is taken again with it.
+// key which the transaction itself has put is taken again with it, as is a commit that
+// needs a history client.
 func (s *System) conversationStep(ctx context.Context, at place, id messages.ConversationID, r messages.Request) (messages.Reply, error) {
 	var psks map[string]pskValue
+	var made *history
+	defer func() { made.wipe() }()
 	for {
 		t := newTask(ctx, r)
-		t.psks = psks
+		t.psks, t.history = psks, made
 		reply, err := s.askConversation(ctx, at, id, t)
+		var need *needsHistory
+		if errors.As(err, &need) && made == nil {
+			if made, err = s.newHistory(ctx, at, id, need); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		var missing *mlsgroup.PSKError
 		if at.tx == nil || !errors.As(err, &missing) || missing.ID.Type != mlsgroup.PSKTypeExternal {
 			return reply, err

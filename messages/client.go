@@ -194,9 +194,10 @@ type KeyPackageEntry struct {
 // migration and tests. It answers [KeyPackageImported].
 type ImportKeyPackage struct {
 	// KeyPackage is an encoded KeyPackage, bare or wrapped in an MLSMessage.
-	KeyPackage       []byte
-	InitPrivate      secret.Bytes
-	LeafPrivate      secret.Bytes // of the leaf's encryption key
+	KeyPackage  []byte
+	InitPrivate secret.Bytes
+	LeafPrivate secret.Bytes // of the leaf's encryption key
+	// SignaturePrivate; nil for a client that can join and read, and nothing else.
 	SignaturePrivate secret.Bytes
 }
 
