@@ -89,6 +89,7 @@ const (
 	OutcomeBufferedFutureMessage = messages.OutcomeBufferedFutureMessage // of the next epoch
 	OutcomeBufferedCommit        = messages.OutcomeBufferedCommit        // a commit of proposals that have not come
 	OutcomeUnmergedPendingGroup  = messages.OutcomeUnmergedPendingGroup  // for a conversation whose external join is not accepted yet
+	OutcomeBusy                  = messages.OutcomeBusy                  // not looked at, to be fed to the stream again: see [Client.DecryptAll]
 )
 
 // DecryptMessage processes a message from the delivery service: an application message, a proposal or a commit. Errors for which [IsIgnorable] is true ask nothing.

@@ -30,3 +30,18 @@ func (e *Engine) Dump() (map[string]string, error) {
 		next.Low = append(found[len(found)-1].Key, 0)
 	}
 }
+
+// Damage replaces every record whose opened value matches by nonsense.
+func (e *Engine) Damage(match func(key string) bool) error {
+	records, err := e.Dump()
+	if err != nil {
+		return err
+	}
+	var set store.ChangeSet
+	for key := range records {
+		if match(key) {
+			set.Put([]byte(key), []byte("nonsense"))
+		}
+	}
+	return e.store.Apply(&set)
+}

@@ -39,4 +39,7 @@ func (v Decrypted) Format(f fmt.State, _ rune) {
 
 func (*decryptAll) Format(f fmt.State, _ rune)      { secret.Print(f, "conclave.decryptAll") }
 func (decryptedOrError) Format(f fmt.State, _ rune) { secret.Print(f, "conclave.decryptedOrError") }
+func (lane) Format(f fmt.State, _ rune)             { secret.Print(f, "conclave.lane") }
+func (results) Format(f fmt.State, _ rune)          { secret.Print(f, "conclave.results") }
+func (waiting) Format(f fmt.State, _ rune)          { secret.Print(f, "conclave.waiting") }
 func (scope) Format(f fmt.State, _ rune)            { secret.Print(f, "conclave.scope") }

@@ -11,7 +11,8 @@ import (
 func TestSecretsDoNotPrint(t *testing.T) {
 	secrettest.Types(t, []any{
 		new(Client), new(ClientOptions), new(Conversation), new(CredentialFilter), new(decryptAll), new(Decrypted), new(decryptedOrError),
-		new(Engine), new(Error), new(ExternalAddOptions), new(Incoming), new(JoinOptions), new(Metrics), new(Options),
+		new(Engine), new(Error), new(ExternalAddOptions), new(Incoming), new(JoinOptions), new(lane), new(Metrics), new(Options),
+		new(parked), new(results),
 		new(scope), new(Tx), new(waiting),
 	}, nil, "")
 }

@@ -27,6 +27,8 @@ type conversation struct {
 	batch   []*task // single calls that run at the next run letter
 	running bool    // that letter is on its way
 	current []*task // the batch that runs now
+	serving *task   // whose step runs now: a panic costs it its answer
+	apart   int     // messages to be opened apart from other conversations', see openApart
 
 	state   *state // committed; nil: not loaded
 	stage   *stage // of the transaction that holds the guard; nil: nobody does
@@ -159,16 +161,42 @@ func (c *conversation) take(t *task) {
 		return
 	}
 	if !c.guard.admit(claim{t.tx, true, t}) {
-		c.report()
+		c.waits(t)
 		return
 	}
 	c.granted(t)
+}
+
+// waits says of a task that it has to wait for the guard.
+func (c *conversation) waits(t *task) {
+	switch r := t.request.(type) {
+	case messages.DecryptMessage:
+		if r.Waits != nil {
+			r.Waits()
+		}
+	case messages.DecryptMessages:
+		if r.Waits != nil {
+			r.Waits()
+		}
+	}
+	c.report()
 }
 
 // openWhileSending tells whether messages of single calls may be decrypted although
 // the guard is held: a commit is on its way, and nothing else is staged.
 func (c *conversation) openWhileSending() bool {
 	return c.sending != nil && (c.stage == nil || c.stage.clean())
+}
+
+// letIn gathers the messages that wait for the guard and can now be decrypted without
+// it.
+func (c *conversation) letIn() {
+	if !c.openWhileSending() {
+		return
+	}
+	for _, w := range c.guard.drop(func(w claim) bool { return w.tx == nil && isDecrypt(w.task.request) }) {
+		c.gather(w.task)
+	}
 }
 
 // granted serves a request that has the guard.
@@ -212,7 +240,7 @@ func (c *conversation) runBatch() {
 	// After a panic they are still there to be answered.
 	c.current = slices.Clone(batch)
 	c.stageBatch(batch)
-	c.current = nil
+	c.current, c.serving = nil, nil
 }
 
 // stageBatch is the path of single calls: stage each, apply once, swap, answer.
@@ -221,22 +249,23 @@ func (c *conversation) stageBatch(batch []*task) {
 	st := &stage{state: c.state}
 	done := 0
 	err := safely(c.sys.log, "batch", func() error {
-		for i, t := range batch {
+		for done < len(batch) {
 			// Who took the guard meanwhile goes first; and a commit ends the batch,
 			// as what comes behind it has to wait for the delivery service.
+			t := batch[done]
 			if c.held(t) || c.sending != nil && !isDecrypt(t.request) || done > 0 && sends(t.request) {
 				break
 			}
-			done = i + 1
-			if t.answered.Load() {
-				continue // by a panic elsewhere
-			}
-			if err := t.ctx.Err(); err != nil {
-				replies[i].err = err
+			c.serving = t
+			if isDecrypt(t.request) {
+				done += c.decryptBatch(st, batch[done:], replies[done:])
 				continue
 			}
-			replies[i].reply, replies[i].err = c.perform(st, t)
-			if errors.Is(replies[i].err, errAnswerLater) {
+			if replies[done].err = c.unwanted(t); replies[done].err == nil {
+				replies[done].reply, replies[done].err = c.perform(st, t)
+			}
+			done++
+			if errors.Is(replies[done-1].err, errAnswerLater) {
 				break
 			}
 		}
@@ -245,10 +274,12 @@ func (c *conversation) stageBatch(batch []*task) {
 	if err != nil {
 		// A panic costs the call it came from its answer; those before it are staged
 		// again, from what is stored.
-		batch[done-1].answer(nil, err)
+		c.serving.answer(nil, err)
 		c.state = nil
-		for _, t := range slices.Delete(batch, done-1, done) {
-			c.requeue(t)
+		for _, t := range batch {
+			if t != c.serving {
+				c.requeue(t)
+			}
 		}
 		c.serve()
 		return
@@ -275,6 +306,38 @@ func (c *conversation) stageBatch(batch []*task) {
 	c.serve()
 }
 
+// decryptBatch stages the calls that decrypt which a batch begins with, as one list of
+// messages. It tells how many calls it has dealt with.
+func (c *conversation) decryptBatch(st *stage, batch []*task, replies []result) int {
+	var list []inbound
+	n := 0
+	for ; n < len(batch) && isDecrypt(batch[n].request); n++ {
+		if replies[n].err = c.unwanted(batch[n]); replies[n].err == nil {
+			list = inboundOf(list, batch[n])
+		}
+	}
+	list = list[:c.decryptMany(st, list)]
+	for i, t := range batch[:n] {
+		switch {
+		case replies[i].err != nil:
+		case len(list) == 0 && messagesIn(t) > 0:
+			return i // it has to wait
+		default:
+			replies[i].reply, replies[i].err, list = decrypted(t, list)
+		}
+	}
+	return n
+}
+
+// unwanted tells why a task is not to be run: it has been answered, by a panic
+// elsewhere, or its caller has given up.
+func (c *conversation) unwanted(t *task) error {
+	if t.answered.Load() {
+		return messages.ErrInternal
+	}
+	return t.ctx.Err()
+}
+
 // errAnswerLater is the result of a step whose answer comes with the delivery
 // service's verdict.
 var errAnswerLater = errors.New("actors: answered later")
@@ -290,7 +353,7 @@ func (c *conversation) requeue(t *task) {
 		c.gather(t)
 		return
 	}
-	c.report()
+	c.waits(t)
 }
 
 // commit makes a stage durable, and current. The law is here: stage, persist, swap,
@@ -496,10 +559,11 @@ func (c *conversation) perform(st *stage, t *task) (messages.Reply, error) {
 		return nil, messages.ErrSending
 	}
 	switch r := t.request.(type) {
-	case messages.DecryptMessage:
-		return c.decrypt(st, t, r.Message)
-	case messages.DecryptMessages:
-		return c.decryptMany(st, t, r.Messages), nil
+	case messages.DecryptMessage, messages.DecryptMessages:
+		list := inboundOf(nil, t)
+		c.decryptMany(st, list)
+		reply, err, _ := decrypted(t, list)
+		return reply, err
 	case requireAbsent:
 		return stepDone{}, c.requireAbsent(st, true)
 	case adopt:

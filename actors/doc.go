@@ -53,6 +53,7 @@
 //	a GroupInfo with its tag      accepted, also if it was refused
 //	a message of its epoch        accepted, also if it was refused
 //	another's commit              merged; every commit of that epoch is forgotten
+//	another's commit removes us   forgotten, save an own join that ends a later epoch
 //	a resend is refused           nothing: the first copy may have been accepted
 //	an external join is refused   forgotten
 //

@@ -124,9 +124,10 @@ func oldest(kept []earlyMessage, match func(earlyMessage) bool) int {
 }
 
 // release tries what was kept for the epoch that the stage has entered, and drops
-// what was kept for an earlier one. A message that fails fails alone. A commit among
-// them ends that epoch; nothing can be kept for the epoch it begins, so one round is
-// all.
+// what was kept for an earlier one. A message that fails fails alone; a commit of
+// proposals that have not come is kept again, to wait for them. A commit that is
+// carried out ends that epoch; nothing can be kept for the epoch it begins, so one
+// round is all.
 func (c *conversation) release(st *stage) []messages.Released {
 	epoch := st.state.group.Epoch()
 	var now []earlyMessage
@@ -151,10 +152,24 @@ func (c *conversation) release(st *stage) []messages.Released {
 		if e.commit || texts[i] == nil || st.state.group == nil {
 			continue // of an epoch that is over, or there is no group left
 		}
-		reply, err := c.process(st, nil, texts[i], false)
+		reply, err := c.processKept(st, e, texts[i])
 		out = append(out, messages.Released{Message: reply, Err: err})
 	}
 	return out
+}
+
+// processKept takes a kept message to the next state. It can be an own commit, which
+// a transaction that was aborted had sent when it was ahead of the conversation.
+func (c *conversation) processKept(st *stage, e earlyMessage, text []byte) (messages.MessageDecrypted, error) {
+	f := st.state.find(e.hash)
+	if f == nil || !c.based(st, f) {
+		return c.process(st, nil, text, true)
+	}
+	released, err := c.accept(st, f)
+	if err != nil {
+		return messages.MessageDecrypted{}, err
+	}
+	return c.ownReply(st, f, released), nil
 }
 
 // retryCommits tries commits that waited for proposals, now that one has come. It

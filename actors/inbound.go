@@ -102,13 +102,20 @@ func (c *conversation) proves(st *stage, t *task, f *inflight, message []byte) b
 }
 
 // ownReply is the answer to an own commit that came back.
-func (c *conversation) ownReply(st *stage, f *inflight, released []messages.Released) messages.Reply {
+func (c *conversation) ownReply(st *stage, f *inflight, released []messages.Released) messages.MessageDecrypted {
 	reply := messages.MessageDecrypted{
 		Outcome: messages.OutcomeCommit, Own: true, IsActive: true, MessageEpoch: f.epoch, Epoch: f.epoch + 1, Released: released,
 	}
 	if g := st.state.group; g != nil {
 		reply.Sender = messages.Sender{Type: mlsgroup.SenderTypeMember, Leaf: uint32(g.OwnLeaf()), ClientID: c.client.id}
+		if f.isJoin {
+			reply.Sender.Type = mlsgroup.SenderTypeNewMemberCommit
+		}
+		if signer, err := c.signer(st); err == nil { // the commit is accepted, whatever can be read
+			reply.Sender.Credential = signer.Credential
+		}
 	}
+	c.arrive(st, &reply)
 	return reply
 }
 
@@ -138,7 +145,18 @@ func (c *conversation) process(st *stage, t *task, message []byte, keep bool) (m
 		reply.Outcome = messages.OutcomeCommit
 		c.mergeReceived(st, transition, &reply)
 	}
+	c.arrive(st, &reply)
 	return reply, nil
+}
+
+// arrive completes a reply with where the conversation is now: what was released may
+// have taken it further, or ended it.
+func (c *conversation) arrive(st *stage, reply *messages.MessageDecrypted) {
+	if g := st.state.group; g != nil {
+		reply.Epoch = g.Epoch()
+	} else {
+		reply.IsActive = false
+	}
 }
 
 // received is the reply to a verified message, complete for an application message.
@@ -167,14 +185,12 @@ func (c *conversation) mergeReceived(st *stage, transition *mlsgroup.Transition,
 			reply.Discarded = append(reply.Discarded, p.Ref)
 		}
 	}
-	c.leaveEpoch(st, nil)
 	if effect.SelfRemoved {
-		reply.IsActive = false
-		c.deleteConversation(st)
+		c.leaveGroup(st, transition.Received.Epoch)
 		return
 	}
+	c.leaveEpoch(st, transition.Received.Epoch, nil)
 	st.dropSpent()
-	reply.Epoch = st.state.group.Epoch()
 	c.emit(st)
 	reply.Released = c.release(st)
 }

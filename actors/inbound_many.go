@@ -1,102 +1,205 @@
 package actors
 
 import (
+	"bytes"
+	"errors"
 	"slices"
 
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/mlsgroup"
 )
 
-// maxRun bounds the application messages whose signatures are verified together.
-const maxRun = 64
+const (
+	// maxRun bounds the application messages of a conversation that are opened at once.
+	maxRun = 64
+	// maxApart is how many messages of a conversation are opened apart from others
+	// after one with a bad signature.
+	maxApart = 1024
+)
+
+// inbound is a message to decrypt and what became of it.
+type inbound struct {
+	task    *task
+	message []byte
+	messages.DecryptResult
+}
+
+// inboundOf returns the messages that a task brings.
+func inboundOf(list []inbound, t *task) []inbound {
+	switch r := t.request.(type) {
+	case messages.DecryptMessage:
+		list = append(list, inbound{task: t, message: r.Message})
+	case messages.DecryptMessages:
+		for _, m := range r.Messages {
+			list = append(list, inbound{task: t, message: m})
+		}
+	}
+	return list
+}
+
+// messagesIn counts the messages that a task brings.
+func messagesIn(t *task) int {
+	if many, ok := t.request.(messages.DecryptMessages); ok {
+		return len(many.Messages)
+	}
+	return 1
+}
+
+// decrypted makes the reply of a task out of its part of a list, which it returns the
+// rest of.
+func decrypted(t *task, list []inbound) (reply messages.Reply, err error, rest []inbound) {
+	many, ok := t.request.(messages.DecryptMessages)
+	if !ok {
+		return list[0].Message, list[0].Err, list[1:]
+	}
+	results := make([]messages.DecryptResult, len(many.Messages))
+	for i := range results {
+		results[i] = list[i].DecryptResult
+	}
+	return messages.MessagesDecrypted{Messages: results}, nil, list[len(results):]
+}
 
 // decryptMany takes messages in their order, each with a result of its own. Runs of
-// application messages are opened together, which saves half their signatures' time.
-func (c *conversation) decryptMany(st *stage, t *task, list [][]byte) messages.MessagesDecrypted {
-	results := make([]messages.DecryptResult, 0, len(list))
-	together := true
-	for len(results) < len(list) {
-		rest := list[len(results):]
-		if together {
-			opened, refused := c.openRun(st, rest[:min(len(rest), maxRun)])
-			for _, m := range opened {
-				results = append(results, messages.DecryptResult{Message: m})
-			}
-			// A refused message makes what was opened behind it be opened again. That
-			// happens once: bad messages must not multiply the work.
-			together = !refused
-			if rest = rest[len(opened):]; len(rest) == 0 {
-				break
-			}
+// application messages are opened at once; commits and proposals are taken alone,
+// between them. It stops where a task begins that has to wait, and tells how many
+// messages it has dealt with.
+func (c *conversation) decryptMany(st *stage, list []inbound) int {
+	for done := 0; done < len(list); {
+		in := &list[done]
+		c.serving = in.task
+		if done > 0 && in.task != list[done-1].task && in.task.tx == nil && c.held(in.task) {
+			return done
 		}
-		reply, err := c.decrypt(st, t, rest[0])
-		if err != nil {
-			results = append(results, messages.DecryptResult{Err: err})
+		if n := c.openRun(st, list[done:min(len(list), done+maxRun)]); n > 0 {
+			done += n
 			continue
 		}
-		results = append(results, messages.DecryptResult{Message: reply.(messages.MessageDecrypted)})
+		reply, err := c.decrypt(st, in.task, in.message)
+		if in.Err = err; err == nil {
+			in.Message = reply.(messages.MessageDecrypted)
+		}
+		done++
 	}
-	return messages.MessagesDecrypted{Messages: results}
+	return len(list)
 }
 
-// openRun opens as many messages as come before the first that is no application
-// message, lacks a part of the group, or is refused, and stages what they change.
-// That one is for decrypt to deal with; refused tells that its content was at fault,
-// which shows only when all are opened.
-func (c *conversation) openRun(st *stage, list [][]byte) (opened []messages.MessageDecrypted, refused bool) {
-	g := st.state.group
-	if g == nil || len(st.state.inflight) > 0 {
-		return nil, false
+// openRun opens the application messages that the list begins with and stages what
+// they change, as one step. It tells how many there were; what it leaves is for
+// decrypt to deal with.
+func (c *conversation) openRun(st *stage, list []inbound) int {
+	if st.state.group == nil || len(st.state.inflight) > 0 {
+		return 0
 	}
-	keys := make([]*mlsgroup.MessageKey, 0, len(list))
-	steps := make([]*mlsgroup.Transition, 0, len(list))
-	for _, message := range list {
-		sealed, err := g.OpenSenderData(message)
+	sealed := make([]*mlsgroup.SealedMessage, 0, len(list))
+	for i := range list {
+		c.serving = list[i].task
+		s, err := c.openSenderData(st, list[i].message)
 		if err != nil {
 			break
 		}
-		key, step, err := g.TakeMessageKey(sealed)
-		if err != nil {
-			break
-		}
-		keys, steps, g = append(keys, key), append(steps, step), step.Next
+		sealed = append(sealed, s)
 	}
-	if len(keys) < 2 {
-		return nil, false
+	if len(sealed) == 0 {
+		return 0
 	}
-	contents, errs := mlsgroup.OpenAll(keys)
-	for i, step := range steps {
-		if refused = errs[i] != nil; refused {
-			break
-		}
-		opened = append(opened, received(contents[i], step.Next.Epoch()))
+	list = list[:len(sealed)]
+	keys, refusals, step, err := c.takeKeys(st, sealed)
+	if err != nil {
+		return 0
 	}
-	c.advanceAll(st, steps[:len(opened)])
-	return opened, refused
-}
-
-// advanceAll stages transitions that follow one another as one: of what they do to a
-// record only the last is written, as nobody sees the states between.
-func (c *conversation) advanceAll(st *stage, steps []*mlsgroup.Transition) {
-	if len(steps) == 0 {
-		return
-	}
-	all := &mlsgroup.Transition{Next: steps[len(steps)-1].Next}
-	seen := make(map[string]bool)
-	for _, step := range slices.Backward(steps) {
-		for _, change := range slices.Backward(step.Changes) {
-			if change.Op != mlsgroup.DeleteRange {
-				if seen[string(change.Key)] {
-					continue
-				}
-				seen[string(change.Key)] = true
+	contents, bad := c.open(keys, refusals)
+	if bad {
+		// Those that did not open take no key: a forged message must not use up that
+		// of the true one. The others' keys stay the same, and so they stay open.
+		var left []*mlsgroup.SealedMessage
+		var places []int
+		for i, refused := range refusals {
+			if refused == nil {
+				left, places = append(left, sealed[i]), append(places, i)
 			}
-			all.Changes = append(all.Changes, change)
+		}
+		var again []error
+		if _, again, step, err = c.takeKeys(st, left); err != nil {
+			return 0
+		}
+		for n, i := range places {
+			refusals[i] = again[n]
 		}
 	}
-	slices.Reverse(all.Changes)
-	for _, step := range steps {
-		all.Consumed = append(all.Consumed, step.Consumed...)
+	if step != nil {
+		c.advance(st, step)
 	}
-	c.advance(st, all)
+	for i := range list {
+		c.serving = list[i].task
+		if refusals[i] != nil {
+			list[i].Message, list[i].Err = c.refused(st, list[i].message, refusals[i], true)
+		} else {
+			list[i].Message = received(contents[i], st.state.group.Epoch())
+		}
+	}
+	return len(list)
+}
+
+// privateMessage is how a PrivateMessage begins: version 1 and wire format 2.
+var privateMessage = []byte{0, 1, 0, 2}
+
+// openSenderData finds out who sent an application message. Any other is refused.
+func (c *conversation) openSenderData(st *stage, message []byte) (s *mlsgroup.SealedMessage, err error) {
+	if !bytes.HasPrefix(message, privateMessage) {
+		return nil, mlsgroup.ErrWireFormat
+	}
+	err = c.try(st, func(g *mlsgroup.Group) (err error) {
+		s, err = g.OpenSenderData(message)
+		return err
+	})
+	return s, err
+}
+
+// takeKeys takes the keys of messages, in their order, as one step. A message that is
+// refused takes none. What the step lacks is loaded.
+func (c *conversation) takeKeys(st *stage, sealed []*mlsgroup.SealedMessage) (keys []*mlsgroup.MessageKey, refusals []error, step *mlsgroup.Transition, err error) {
+	err = c.try(st, func(g *mlsgroup.Group) error {
+		keys, refusals, step = g.TakeMessageKeys(sealed)
+		var all mlsgroup.Need
+		for _, refused := range refusals {
+			var need *mlsgroup.Need
+			if errors.As(refused, &need) {
+				for _, p := range need.Parts {
+					if !slices.Contains(all.Parts, p) {
+						all.Parts = append(all.Parts, p)
+					}
+				}
+			}
+		}
+		if all.Parts != nil {
+			return &all
+		}
+		return nil
+	})
+	return keys, refusals, step, err
+}
+
+// open opens the messages that were not refused, notes those that are refused now,
+// and tells whether there are such.
+func (c *conversation) open(keys []*mlsgroup.MessageKey, refusals []error) (contents []*mlsgroup.Received, bad bool) {
+	contents = make([]*mlsgroup.Received, len(keys))
+	taken := make([]*mlsgroup.MessageKey, 0, len(keys))
+	places := make([]int, 0, len(keys))
+	for i, key := range keys {
+		if refusals[i] == nil && key != nil {
+			taken, places = append(taken, key), append(places, i)
+		}
+	}
+	open := c.sys.openers.open
+	if c.apart > 0 {
+		open, c.apart = c.sys.openers.openApart, max(0, c.apart-len(taken))
+	}
+	got, errs := open(taken)
+	for n, i := range places {
+		contents[i], refusals[i] = got[n], errs[n]
+		if errs[n] != nil {
+			bad, c.apart = true, maxApart
+		}
+	}
+	return contents, bad
 }

@@ -3,6 +3,7 @@ package actors
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/conclave-mls/conclave/internal/secret"
 	"github.com/conclave-mls/conclave/messages"
@@ -249,14 +250,16 @@ func (c *conversation) accept(st *stage, f *inflight) ([]messages.Released, erro
 	used := c.ownCredential(st)
 	c.advance(st, transition)
 	c.moveUse(st, used, f.credential)
-	c.leaveEpoch(st, f)
+	c.leaveEpoch(st, f.epoch, f)
 	st.dropSpent()
 	c.emit(st)
 	c.emitHistory(st, f)
 	c.tellSettled(st, f, true)
-	released := c.release(st)
 	if st.tx != nil {
 		st.final = append(st.final, f.final(true))
+	}
+	released := c.release(st)
+	if st.tx != nil {
 		if err := c.commit(st); err != nil {
 			st.err = err
 			return nil, err
@@ -266,22 +269,30 @@ func (c *conversation) accept(st *stage, f *inflight) ([]messages.Released, erro
 	return released, nil
 }
 
-// leaveEpoch drops, on a stage that has left an epoch, every in-flight commit of that
-// epoch; won is the one that ended it, nil for another member's. Whoever waits for a
-// verdict is answered once that is durable; a step of the transaction that staged it,
-// at once, and as provisionally as all its answers.
-func (c *conversation) leaveEpoch(st *stage, won *inflight) {
-	own := c.ownCredential(st)
-	var kept []*inflight
-	for _, f := range st.state.inflight {
-		if f.isJoin && f != won && (won == nil || !won.isJoin) {
-			kept = append(kept, f)
+// leaveEpoch drops, on a stage that has left an epoch, every in-flight commit that
+// this leaves behind; won is the one that ended it, nil for another member's. Whoever
+// waits for a verdict is answered once that is durable; a step of the transaction that
+// staged it, at once, and as provisionally as all its answers.
+//
+// A commit of a later epoch stays: a transaction that was aborted can have been there
+// and sent it.
+func (c *conversation) leaveEpoch(st *stage, ended uint64, won *inflight) {
+	all := st.state.inflight
+	left := func(f *inflight) bool {
+		if won != nil && won.isJoin {
+			return true // the group it was for is gone
+		}
+		return !f.isJoin && f.epoch <= ended
+	}
+	st.state = st.state.with(func(next *state) {
+		next.inflight = st.state.without(left)
+	})
+	for _, f := range all {
+		if !left(f) {
 			continue
 		}
 		st.changes.Delete(c.client.inflightKey(c.key, f.hash))
-		if f.credential != (messages.CredentialRef{}) && f.credential != own {
-			st.changes.Delete(c.client.keys.Use(nil, f.credential[:], c.key))
-		}
+		c.endUse(&st.changes, st.state, f.credential)
 		if f != won && f.status == statusSent {
 			c.tellSettled(st, f, false)
 		}
@@ -299,7 +310,6 @@ func (c *conversation) leaveEpoch(st *stage, won *inflight) {
 		}
 		st.after = append(st.after, func() { c.endSettled(s, accepted) })
 	}
-	st.state = st.state.with(func(next *state) { next.inflight = kept })
 }
 
 // endSettled answers the operation that waits for a verdict which came another way.
@@ -341,15 +351,23 @@ func (c *conversation) moveUse(st *stage, old, brought messages.CredentialRef) {
 	if brought == (messages.CredentialRef{}) || old == now {
 		return
 	}
-	if old != (messages.CredentialRef{}) {
-		st.changes.Delete(c.client.keys.Use(nil, old[:], c.key))
-	}
+	c.endUse(&st.changes, st.state, old)
 	c.stageUse(&st.changes, now)
 }
 
 // stageUse writes that the conversation uses a credential.
 func (c *conversation) stageUse(set *store.ChangeSet, ref messages.CredentialRef) {
 	set.Put(c.client.keys.Use(nil, ref[:], c.key), []byte(c.id))
+}
+
+// endUse writes that the conversation no longer uses a credential, unless in a state
+// without what has used it the group or a commit in flight still does.
+func (c *conversation) endUse(set *store.ChangeSet, s *state, ref messages.CredentialRef) {
+	if ref == (messages.CredentialRef{}) || s.group != nil && ref == refOf(s.group.SignatureKey()) ||
+		slices.ContainsFunc(s.inflight, func(f *inflight) bool { return f.credential == ref }) {
+		return
+	}
+	set.Delete(c.client.keys.Use(nil, ref[:], c.key))
 }
 
 // closeDoubt makes the vote of a transaction complete: a commit of it that is still
@@ -411,25 +429,23 @@ func (c *conversation) dropInDoubt(st *stage) (messages.Reply, error) {
 		return nil, messages.ErrConversationNotFound
 	}
 	reply := messages.InDoubtDropped{}
-	own := c.ownCredential(st)
-	for _, f := range st.state.inflight {
-		if f.status == statusSent {
-			reply.Count++
-		}
-		st.changes.Delete(c.client.inflightKey(c.key, f.hash))
-		if f.credential != (messages.CredentialRef{}) && f.credential != own {
-			st.changes.Delete(c.client.keys.Use(nil, f.credential[:], c.key))
-		}
-		if f.isJoin {
-			c.deleteIncarnation(st, f.incarnation)
-		}
-	}
+	all := st.state.inflight
 	st.state = st.state.with(func(next *state) {
 		next.inflight = nil
 		if next.group == nil {
 			next.early = nil
 		}
 	})
+	for _, f := range all {
+		if f.status == statusSent {
+			reply.Count++
+		}
+		st.changes.Delete(c.client.inflightKey(c.key, f.hash))
+		c.endUse(&st.changes, st.state, f.credential)
+		if f.isJoin {
+			c.deleteIncarnation(st, f.incarnation)
+		}
+	}
 	return reply, nil
 }
 

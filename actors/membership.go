@@ -3,6 +3,7 @@ package actors
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/mlsgroup"
@@ -42,10 +43,14 @@ func (c *conversation) adopt(st *stage, r adopt) (messages.Reply, error) {
 	if r.welcome {
 		c.emit(st)
 		for i, e := range early {
-			if texts[i] == nil {
+			if texts[i] == nil || st.state.group == nil {
 				continue
 			}
-			message, err := c.process(st, nil, texts[i], e.epoch > st.state.group.Epoch())
+			if e.epoch > st.state.group.Epoch() {
+				_, _ = c.keep(st, texts[i], e.epoch, e.content, false) // on the new incarnation
+				continue
+			}
+			message, err := c.process(st, nil, texts[i], true)
 			reply.released = append(reply.released, messages.Released{Message: message, Err: err})
 		}
 	}
@@ -59,20 +64,16 @@ func (c *conversation) stagePointer(st *stage) {
 
 // dropJoins stages the end of joins on their way.
 func (c *conversation) dropJoins(st *stage) {
-	own := c.ownCredential(st)
-	st.state = st.state.with(func(next *state) {
-		next.inflight = st.state.without(func(f *inflight) bool {
-			if !f.isJoin {
-				return false
-			}
-			st.changes.Delete(c.client.inflightKey(c.key, f.hash))
-			if f.credential != own {
-				st.changes.Delete(c.client.keys.Use(nil, f.credential[:], c.key))
-			}
-			c.deleteIncarnation(st, f.incarnation)
-			return true
-		})
-	})
+	all := st.state.inflight
+	st.state = st.state.with(func(next *state) { next.inflight = st.state.without((*inflight).join) })
+	for _, f := range all {
+		if !f.isJoin {
+			continue
+		}
+		st.changes.Delete(c.client.inflightKey(c.key, f.hash))
+		c.endUse(&st.changes, st.state, f.credential)
+		c.deleteIncarnation(st, f.incarnation)
+	}
 }
 
 // joinExternally makes an external commit and sends it. The group that the client may
@@ -147,6 +148,22 @@ func (c *conversation) deleteConversation(st *stage) {
 		}
 	}
 	st.state = &state{}
+}
+
+// leaveGroup stages the end of a group that another's commit has removed us from. An
+// own join that ends a later epoch is the way back in, and stays on its way.
+func (c *conversation) leaveGroup(st *stage, ended uint64) {
+	c.leaveEpoch(st, math.MaxUint64, nil) // no commit of this group can be accepted
+	join := st.state.joining()
+	if join == nil || join.epoch <= ended {
+		c.deleteConversation(st)
+		return
+	}
+	own := c.ownCredential(st)
+	st.changes.Delete(c.client.keys.Pointer(nil, c.key))
+	c.deleteIncarnation(st, st.state.incarnation)
+	st.state = &state{incarnation: join.incarnation, inflight: st.state.inflight}
+	c.endUse(&st.changes, st.state, own)
 }
 
 // readCommitted serves a read outside the transaction that holds the guard: from

@@ -26,11 +26,15 @@ func (directory) Format(f fmt.State, _ rune)        { secret.Print(f, "actors.di
 func (event) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.event") }
 func (guard) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.guard") }
 func (history) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.history") }
+func (inbound) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.inbound") }
 func (inflight) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.inflight") }
 func (join) Format(f fmt.State, _ rune)             { secret.Print(f, "actors.join") }
 func (keyPackageRecord) Format(f fmt.State, _ rune) { secret.Print(f, "actors.keyPackageRecord") }
 func (keyPackageTaken) Format(f fmt.State, _ rune)  { secret.Print(f, "actors.keyPackageTaken") }
 func (namedGuard) Format(f fmt.State, _ rune)       { secret.Print(f, "actors.namedGuard") }
+func (*opened) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.opened") }
+func (opening) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.opening") }
+func (*openers) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.openers") }
 func (pskRead) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.pskRead") }
 func (pskValue) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.pskValue") }
 func (resend) Format(f fmt.State, _ rune)           { secret.Print(f, "actors.resend") }

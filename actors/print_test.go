@@ -16,7 +16,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(coordinator), new(coordinatorClose), new(credentialRecord), new(credentialUsed), new(dataWrite), new(directory),
 		new(doom), new(drained), new(earlyMessage), new(edge), new(enlisted), new(entry),
 		new(entryKey), new(event), new(events), new(evict), new(gate), new(generations),
-		new(guard), new(history), new(holder), new(inflight), new(join), new(keyPackageRecord), new(keyPackageTaken),
+		new(guard), new(history), new(holder), new(inbound), new(inflight), new(opened), new(opening), new(openers), new(join), new(keyPackageRecord), new(keyPackageTaken),
 		new(namedGuard), new(need), new(needsHistory), new(Options), new(panicked), new(participant), new(place),
 		new(pointer), new(prepare), new(protoHost), new(protoRef), new(pskRead), new(pskValue),
 		new(readPSK), new(recordReader), new(requireAbsent), new(resend), new(resendDue), new(resendResult),

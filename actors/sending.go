@@ -67,6 +67,9 @@ func (c *conversation) send(st *stage, t *task, f *inflight, credential *credent
 	was := c.state
 	if used != nil {
 		if st.tx == nil {
+			// What is staged, generations burnt before this one, is older: it goes first.
+			set.Append(&st.changes)
+			st.changes.Wipe()
 			c.stageChanges(set, st.state.incarnation, used.Changes)
 			c.both(st, func(next *state) { next.group = used.Next })
 		} else {
@@ -91,6 +94,7 @@ func (c *conversation) send(st *stage, t *task, f *inflight, credential *credent
 	s.tx.sent.Store(true)
 	c.sending = s
 	c.stopResend()
+	c.letIn()
 	c.entry.hold()
 	var ctx context.Context
 	ctx, s.cancel = context.WithCancelCause(messages.WithTransaction(context.WithoutCancel(t.ctx), s.id))
@@ -217,12 +221,16 @@ func (c *conversation) acceptVerdict(st *stage, s *sending) {
 	c.endSend(s, c.mergedReply(s, released), nil)
 }
 
-// mergedReply is the answer of an operation whose commit was accepted.
+// mergedReply is the answer of an operation whose commit was accepted, and is current.
 func (c *conversation) mergedReply(s *sending, released []messages.Released) messages.Reply {
-	if s.f.isJoin {
-		return messages.ConversationJoined{Conversation: c.id, Epoch: s.f.epoch + 1, Released: released}
+	epoch := s.f.epoch + 1
+	if c.state != nil && c.state.group != nil {
+		epoch = c.state.group.Epoch() // what was released may have gone further
 	}
-	return messages.CommitMerged{Epoch: s.f.epoch + 1, Sent: true, Released: released}
+	if s.f.isJoin {
+		return messages.ConversationJoined{Conversation: c.id, Epoch: epoch, Released: released}
+	}
+	return messages.CommitMerged{Epoch: epoch, Sent: true, Released: released}
 }
 
 // refuse notes that a first send was refused. A join that was refused is forgotten;
@@ -249,9 +257,9 @@ func (c *conversation) refuse(st *stage, f *inflight) error {
 func (c *conversation) forget(st *stage, f *inflight) error {
 	set := new(store.ChangeSet)
 	set.Delete(c.client.inflightKey(c.key, f.hash))
-	if f.credential != (messages.CredentialRef{}) && f.credential != c.ownCredential(st) {
-		set.Delete(c.client.keys.Use(nil, f.credential[:], c.key))
-	}
+	c.endUse(set, st.state.with(func(next *state) {
+		next.inflight = st.state.without(func(x *inflight) bool { return x.hash == f.hash })
+	}), f.credential)
 	early := st.state.early
 	if f.isJoin {
 		low := c.client.keys.Conversation(nil, c.key, f.incarnation)

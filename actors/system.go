@@ -22,6 +22,7 @@ type System struct {
 	store   *store.Store
 	keys    store.Keys
 	host    host
+	openers *openers
 	gate    gate
 	failed  atomic.Bool // the store has failed
 	ids     atomic.Uint64
@@ -53,6 +54,7 @@ func Start(o Options) (*System, error) {
 		store:         o.Store,
 		keys:          o.Store.Keys(),
 		host:          o.host(),
+		openers:       newOpeners(o.Logger),
 		gate:          newGate(o.MaxRequests, o.MaxBytes),
 		clients:       newTable[messages.Instance, *client](),
 		conversations: newTable[entryKey, *entry](),
@@ -352,6 +354,7 @@ func (s *System) close(ctx context.Context) error {
 	if err := await(ctx, s.events.stop()); err != nil {
 		return err
 	}
+	s.openers.close()
 	s.host.close()
 	return nil
 }

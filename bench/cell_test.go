@@ -15,10 +15,12 @@ type cell struct {
 	members       int
 	size          int // of the plaintext, bytes
 	store         storeKind
-	checkpoint    bool // each message in a transaction that sets data too
-	cold          bool // the conversation is read from the store in the timed step
-	killed        bool // the store was not closed
-	rfc           bool // the RFC profile, else Wire's
+	checkpoint    bool   // each message in a transaction that sets data too
+	grown         bool   // the tree has grown member by member
+	cold          bool   // the conversation is read from the store in the timed step
+	level         string // of what a conversation has in memory
+	killed        bool   // the store was not closed
+	rfc           bool   // the RFC profile, else Wire's
 }
 
 // storeKind says where an engine keeps its records. It stands in names of cells.
@@ -44,7 +46,9 @@ func (c cell) name() string {
 	add(c.size != 0, "size=%s", sizeName(c.size))
 	add(c.store != "", "store=%s", c.store)
 	add(c.checkpoint, "checkpoint=data")
+	add(c.grown, "tree=grown")
 	add(c.cold, "state=cold")
+	add(c.level != "", "level=%s", c.level)
 	add(c.killed, "after=kill")
 	add(c.rfc, "profile=rfc")
 	return strings.Join(parts, "/")
@@ -78,8 +82,10 @@ func TestCellNames(t *testing.T) {
 		{cell{suite: 1, conversations: 64, members: 2, size: 1 << 10, store: durable}, "suite=1/conversations=64/members=2/size=1KiB/store=durable"},
 		{cell{suite: 2, conversations: 512, members: 1000, size: 16, store: memory}, "suite=2/conversations=512/members=1000/size=16B/store=memory"},
 		{cell{suite: 1, conversations: 1, members: 2, size: 64 << 10, store: durable, checkpoint: true, rfc: true}, "suite=1/conversations=1/members=2/size=64KiB/store=durable/checkpoint=data/profile=rfc"},
+		{cell{suite: 1, conversations: 1, members: 10_000, size: 1 << 10, store: durable, cold: true}, "suite=1/conversations=1/members=10000/size=1KiB/store=durable/state=cold"},
 		{cell{suite: 1, members: 1000, store: durable}, "suite=1/members=1000/store=durable"},
 		{cell{suite: 1, members: 1000, store: durable, cold: true}, "suite=1/members=1000/store=durable/state=cold"},
+		{cell{suite: 1, members: 1000, store: durable, grown: true, cold: true}, "suite=1/members=1000/store=durable/tree=grown/state=cold"},
 		{cell{conversations: 100000}, "conversations=100000"},
 		{cell{conversations: 100000, killed: true}, "conversations=100000/after=kill"},
 		{cell{suite: 1, work: "decrypt", size: 1 << 10}, "suite=1/work=decrypt/size=1KiB"},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/mlsgroup"
+	"github.com/conclave-mls/conclave/store"
 )
 
 // commitCells are the cells of the benchmarks of commits and joins, the smallest
@@ -90,8 +91,15 @@ func stageOf(b *testing.B, c cell) *stage {
 
 func (s *stage) open(b *testing.B) {
 	b.Helper()
-	s.engine = openEngine(b, s.kind, s.dir)
+	s.openWith(b, conclave.Options{Key: make(conclave.Secret, store.KeySize), InMemory: s.kind == memory, IdleAfter: time.Minute})
+}
+
+func (s *stage) openWith(b *testing.B, o conclave.Options) {
+	b.Helper()
 	var err error
+	if s.engine, err = conclave.Open(b.Context(), s.dir, o); err != nil {
+		b.Fatal(err)
+	}
 	s.client, err = s.engine.Client(b.Context(), s.who.id, conclave.ClientOptions{
 		CipherSuites: []conclave.CipherSuite{conclave.CipherSuite(s.suite)}, NoCredential: true, Profile: s.profile(), Transport: &s.sent,
 	})
@@ -238,6 +246,9 @@ func steps[T any](b *testing.B, s *stage, before func() T, step func(T) error, a
 		after(in)
 	}
 	b.ReportMetric(1e9/nanosPerOp(b), "msg/s")
+	if used > 0 {
+		b.ReportMetric(float64(used.Nanoseconds())/float64(b.N), "cpu-ns/op")
+	}
 	if s.kind == durable {
 		b.ReportMetric(float64(written)/float64(b.N), "written-B/msg")
 		b.ReportMetric(float64(log)/float64(b.N), "wal-B/msg")
@@ -360,16 +371,21 @@ func BenchmarkRemoveProcess(b *testing.B) {
 // BenchmarkUpdateProcess processes a commit with nothing but a path, of the member
 // that founded the group: it is sealed to every member.
 func BenchmarkUpdateProcess(b *testing.B) {
-	run(b, commitCells(true), func(b *testing.B, c cell) {
+	run(b, append(commitCells(true), grownCells(true)...), func(b *testing.B, c cell) {
 		s := stageOf(b, c)
-		p := s.joined(b, c.members)
-		processed(b, s, c, func() *peer { return p }, func(p *peer) (*peer, []byte) {
+		update := func(p *peer) (*peer, []byte) {
 			p, commit, err := p.commit(true)
 			if err != nil {
 				b.Fatal(err)
 			}
 			return p, commit.Commit
-		}, func(after *peer) { p = after })
+		}
+		if c.grown {
+			processed(b, s, c, func() *peer { return s.joinedGrown(b, c.members) }, update, func(p *peer) { s.wipe(b, p) })
+			return
+		}
+		p := s.joined(b, c.members)
+		processed(b, s, c, func() *peer { return p }, update, func(after *peer) { p = after })
 		s.wipe(b, p)
 	})
 }
@@ -404,8 +420,12 @@ func created(b *testing.B, s *stage, members int, prepare, commit func(id concla
 
 // BenchmarkUpdateCreate replaces the client's own keys.
 func BenchmarkUpdateCreate(b *testing.B) {
-	run(b, commitCells(false), func(b *testing.B, c cell) {
+	run(b, append(commitCells(false), grownCells(false)...), func(b *testing.B, c cell) {
 		s := stageOf(b, c)
+		if c.grown {
+			updateGrown(b, s, c)
+			return
+		}
 		created(b, s, c.members, nil, func(id conclave.ConversationID) error {
 			_, err := s.client.UpdateKeyMaterial(b.Context(), id)
 			return err
@@ -434,34 +454,27 @@ func BenchmarkRemoveCreate(b *testing.B) {
 
 // BenchmarkJoin joins a group by a Welcome that brings the tree.
 func BenchmarkJoin(b *testing.B) {
-	run(b, commitCells(false), func(b *testing.B, c cell) {
+	run(b, append(commitCells(false), grownCells(false)...), func(b *testing.B, c cell) {
 		s := stageOf(b, c)
-		founder, err := newIdentity(s.dialect, "founder")
-		if err != nil {
-			b.Fatal(err)
-		}
-		silent, err := leafPackages(s.dialect, c.members-2)
-		if err != nil {
-			b.Fatal(err)
-		}
-		p, err := founder.found(s.newID())
-		if err != nil {
-			b.Fatal(err)
-		}
-		if p, _, err = p.commit(false, addProposals(silent...)...); err != nil {
-			b.Fatal(err)
-		}
 		type input struct {
 			peer    *peer
 			welcome []byte
 		}
-		used := steps(b, s, func() input {
-			next, commit, err := p.commit(false, addProposals(s.ticket(b))...)
-			if err != nil {
-				b.Fatal(err)
+		invite := func() (in input) {
+			in.peer, in.welcome = s.invited(b, c.members)
+			return in
+		}
+		if !c.grown {
+			p := s.alone(b, c.members-1)
+			invite = func() input {
+				next, commit, err := p.commit(false, addProposals(s.ticket(b))...)
+				if err != nil {
+					b.Fatal(err)
+				}
+				return input{next, commit.Welcome}
 			}
-			return input{next, commit.Welcome}
-		}, func(in input) error {
+		}
+		used := steps(b, s, invite, func(in input) error {
 			_, err := s.client.ProcessWelcome(b.Context(), in.welcome, conclave.JoinOptions{})
 			return err
 		}, func(in input) {
@@ -470,4 +483,25 @@ func BenchmarkJoin(b *testing.B) {
 		})
 		reportGroupFloor(b, c, workJoin, used)
 	})
+}
+
+// alone makes a group of a peer and silent members by one commit.
+func (s *stage) alone(b *testing.B, members int) *peer {
+	b.Helper()
+	founder, err := newIdentity(s.dialect, "founder")
+	if err != nil {
+		b.Fatal(err)
+	}
+	silent, err := leafPackages(s.dialect, members-1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	p, err := founder.found(s.newID())
+	if err != nil {
+		b.Fatal(err)
+	}
+	if p, _, err = p.commit(false, addProposals(silent...)...); err != nil {
+		b.Fatal(err)
+	}
+	return p
 }

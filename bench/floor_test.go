@@ -428,14 +428,25 @@ func BenchmarkFloor(b *testing.B) {
 			cells = append(cells, cell{suite: suite, work: work, size: 1 << 10})
 		}
 	}
+	if !testing.Short() {
+		for suite := uint16(3); suite <= 7; suite++ {
+			for _, work := range []string{workEncrypt, workDecrypt} {
+				cells = append(cells, cell{suite: suite, work: work, size: 1 << 10})
+			}
+		}
+	}
 	for _, c := range cells {
 		b.Run(c.name(), func(b *testing.B) {
 			op := floorOf(b, floorKey{c.suite, c.work, c.size, 1})[0]
 			b.ReportAllocs()
+			start := cpuTime()
 			for b.Loop() {
 				if err := op(); err != nil {
 					b.Fatal(err)
 				}
+			}
+			if used := cpuTime() - start; used > 0 {
+				b.ReportMetric(float64(used.Nanoseconds())/float64(b.N), "cpu-ns/op")
 			}
 			if perSecond := float64(b.N) / b.Elapsed().Seconds(); !math.IsInf(perSecond, 0) && c.work != workJoin && c.work != workAdd {
 				b.ReportMetric(perSecond, "msg/s")

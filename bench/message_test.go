@@ -171,7 +171,11 @@ func (w *world) letters(counts []int, size int) ([][][]byte, error) {
 }
 
 func BenchmarkDecrypt(b *testing.B) {
-	run(b, messageCells(true), func(b *testing.B, c cell) {
+	run(b, append(messageCells(true), coldCells()...), func(b *testing.B, c cell) {
+		if c.cold {
+			decryptCold(b, c)
+			return
+		}
 		w := worldOf(b, c)
 		var letters [][][]byte
 		prepare := func(counts []int) (err error) {

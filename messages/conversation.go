@@ -91,12 +91,19 @@ type MessageEncrypted struct{ Message []byte }
 type DecryptMessage struct {
 	// Message is an MLSMessage holding a PublicMessage or a PrivateMessage.
 	Message []byte
+	// Waits is as in [DecryptMessages].
+	Waits func()
 }
 
 // DecryptMessages processes messages of the conversation in their order, each as
 // [DecryptMessage] would, and makes all that they did durable at once. It answers
 // [MessagesDecrypted].
-type DecryptMessages struct{ Messages [][]byte }
+type DecryptMessages struct {
+	Messages [][]byte
+	// Waits, where not nil, is called before the request waits for a transaction to
+	// end. It is called on the actor and may not block.
+	Waits func()
+}
 
 // MessagesDecrypted answers [DecryptMessages], with an entry for each message.
 type MessagesDecrypted struct{ Messages []DecryptResult }
@@ -127,6 +134,9 @@ const (
 	// OutcomeUnmergedPendingGroup: the conversation waits for its external join to
 	// be accepted; stored until then.
 	OutcomeUnmergedPendingGroup
+	// OutcomeBusy: the message was not looked at, and is to be given again. Only a
+	// stream of messages has this outcome.
+	OutcomeBusy
 )
 
 // String returns the name Wire's clients know where there is one.
@@ -144,12 +154,16 @@ func (o Outcome) String() string {
 		return "BufferedCommit"
 	case OutcomeUnmergedPendingGroup:
 		return "UnmergedPendingGroup"
+	case OutcomeBusy:
+		return "Busy"
 	}
 	return "Outcome(0)"
 }
 
 // Buffered tells whether the message was stored for later.
-func (o Outcome) Buffered() bool { return o >= OutcomeBufferedFutureMessage }
+func (o Outcome) Buffered() bool {
+	return o >= OutcomeBufferedFutureMessage && o <= OutcomeUnmergedPendingGroup
+}
 
 // Sender is who sent a message.
 type Sender struct {

@@ -75,9 +75,15 @@ func (ac *AuthenticatedContent) verify(s *primitive.Suite, signatureKey, groupCo
 
 func (ac *AuthenticatedContent) verifySigned(s *primitive.Suite, signatureKey, signContent []byte) error {
 	if err := s.Verify(signatureKey, signContent, ac.Auth.Signature); err != nil {
-		return CheckMessageSignature.Errorf("content type %d, sender type %d, leaf %d", ac.Content.ContentType, ac.Content.Sender.Type, ac.Content.Sender.LeafIndex)
+		return ac.signatureError()
 	}
 	return nil
+}
+
+// signatureError says whose signature is not valid.
+func (ac *AuthenticatedContent) signatureError() error {
+	c := &ac.Content
+	return CheckMessageSignature.Errorf("content type %d, sender type %d, leaf %d", c.ContentType, c.Sender.Type, c.Sender.LeafIndex)
 }
 
 // checkSender holds content against what its sender may send (RFC 9420

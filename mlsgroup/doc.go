@@ -33,7 +33,7 @@
 //	5.1, 5.2    crypto.go
 //	5.3         credential.go, certificate.go, AuthenticationService in input.go
 //	6           framing.go, authenticated_content.go, public_message.go,
-//	            private_message.go, sender_data.go
+//	            private_message.go, sender_data.go, message_key.go, signers.go
 //	7.1-7.2     leaf_node.go, ratchet_tree.go
 //	7.3         leaf_validation.go, capabilities.go
 //	7.4-7.6     update_path.go, path_keys.go

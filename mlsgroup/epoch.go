@@ -87,6 +87,7 @@ func (h *head) next() *head {
 // next with its past, the changes, and what may be wiped.
 func (g *Group) endEpoch(next *Group, past *pastEpoch) (*Group, []Change, []secret.Bytes) {
 	h, n := g.head, *next
+	n.signers = g.signers
 	epoch := h.context.Epoch
 	var changes []Change
 	var consumed []secret.Bytes

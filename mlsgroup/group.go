@@ -23,6 +23,7 @@ type Group struct {
 	path      *pathKeys       // nil: absent
 	secrets   secretTree
 	proposals *proposalCache // nil: absent
+	signers   signers        // of recent messages
 	// past epochs that can be read, from head.oldestPast on; nil: absent.
 	past []*pastEpoch
 	// resumption PSKs from head.oldestResumption on; nil: absent.

@@ -39,7 +39,8 @@ func TestOpenInThreeSteps(t *testing.T) {
 	}
 	bad := *keys[1]
 	bad.leaf = reader.testLeaf()
-	all, errs := OpenAll(append(keys, &bad))
+	bad.signer = bad.s.VerificationKey(bad.leaf.SignatureKey)
+	all, errs := OpenAll(append(keys, &bad), goDo)
 	for i := range keys {
 		if errs[i] != nil || string(all[i].Application) != fmt.Sprint(i) {
 			t.Errorf("message %d of a batch: got %v, %v", i, all[i], errs[i])

@@ -259,10 +259,11 @@ func (kp *KeyPackage) checkForm(s *primitive.Suite) error {
 	if err := l.checkForm(s); err != nil {
 		return err
 	}
-	if err := l.verifySignature(s, nil, 0); err != nil {
+	key := s.VerificationKey(l.SignatureKey)
+	if err := l.verifySignature(s, key, nil, 0); err != nil {
 		return err
 	}
-	if verifyWithLabel(s, l.SignatureKey, labelKeyPackageTBS, kp.appendTBS(nil), kp.Signature) != nil {
+	if verifyWithKey(key, labelKeyPackageTBS, kp.appendTBS(make([]byte, 0, 768)), kp.Signature) != nil {
 		return CheckKeyPackageSignature.Errorf("signature does not verify")
 	}
 	return nil

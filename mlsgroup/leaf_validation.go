@@ -43,7 +43,7 @@ func (r *leafRules) check(l *LeafNode, i LeafIndex) error {
 	if err := l.checkForm(r.s); err != nil {
 		return err
 	}
-	return l.verifySignature(r.s, r.groupID, i)
+	return l.verifySignature(r.s, nil, r.groupID, i)
 }
 
 // compatible verifies that the client behind the leaf can be in the group.
@@ -60,7 +60,8 @@ func (r *leafRules) compatible(l *LeafNode) error {
 	return nil
 }
 
-// checkForm verifies what a leaf says of itself, whatever group it is in.
+// checkForm verifies what a leaf says of itself, whatever group it is in, but for
+// what verifySignature verifies.
 func (l *LeafNode) checkForm(s *primitive.Suite) error {
 	if !l.Capabilities.credential(l.Credential.Type) {
 		return CheckLeafCredentialType.Errorf("credential type %d is not listed", l.Credential.Type)
@@ -70,9 +71,6 @@ func (l *LeafNode) checkForm(s *primitive.Suite) error {
 	}
 	if err := s.CheckPublicKey(l.EncryptionKey); err != nil {
 		return CheckEncryptionKey.Errorf("%v", err)
-	}
-	if err := s.CheckSignatureKey(l.SignatureKey); err != nil {
-		return CheckSignatureKey.Errorf("%v", err)
 	}
 	return l.Credential.checkKey(l.SignatureKey)
 }
@@ -96,12 +94,25 @@ func (c *Credential) checkKey(signatureKey []byte) error {
 	return nil
 }
 
-// verifySignature verifies the signature of a leaf that is to stand at i.
-func (l *LeafNode) verifySignature(s *primitive.Suite, groupID []byte, i LeafIndex) error {
-	if verifyWithLabel(s, l.SignatureKey, labelLeafNodeTBS, l.appendTBS(nil, groupID, i), l.Signature) != nil {
-		return CheckLeafSignature.Errorf("leaf %d", i)
+// verifySignature verifies the signature key and the signature of a leaf that is
+// to stand at i. key is the leaf's, for callers that verify more with it, or nil.
+// No signature verifies with a malformed key, so that a valid one has to be
+// decoded only once.
+func (l *LeafNode) verifySignature(s *primitive.Suite, key *primitive.VerificationKey, groupID []byte, i LeafIndex) error {
+	tbs := l.appendTBS(make([]byte, 0, 512), groupID, i)
+	var err error
+	if key != nil {
+		err = verifyWithKey(key, labelLeafNodeTBS, tbs, l.Signature)
+	} else {
+		err = verifyWithLabel(s, l.SignatureKey, labelLeafNodeTBS, tbs, l.Signature)
 	}
-	return nil
+	if err == nil {
+		return nil
+	}
+	if err := s.CheckSignatureKey(l.SignatureKey); err != nil {
+		return CheckSignatureKey.Errorf("%v", err)
+	}
+	return CheckLeafSignature.Errorf("leaf %d", i)
 }
 
 // sign makes the signature of a leaf that is to stand at i.

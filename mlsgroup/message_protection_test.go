@@ -75,7 +75,11 @@ func (wr *wireRoom) openPrivate(m *PrivateMessage) (*AuthenticatedContent, error
 	if err != nil {
 		return nil, err
 	}
-	return openPrivateMessage(wr.s, m, d, st.key, wr.v.SignaturePub, wr.context)
+	ac, err := decryptPrivateMessage(wr.s, m, d, st.key)
+	if err != nil {
+		return nil, err
+	}
+	return ac, ac.verify(wr.s, wr.v.SignaturePub, wr.context)
 }
 
 func (wr *wireRoom) openPublic(m *PublicMessage) (*AuthenticatedContent, error) {

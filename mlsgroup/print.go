@@ -38,6 +38,9 @@ func (Signer) Format(f fmt.State, _ rune) { secret.Print(f, "mlsgroup.Signer") }
 // Format writes that it is a Successor.
 func (Successor) Format(f fmt.State, _ rune) { secret.Print(f, "mlsgroup.Successor") }
 
+// Format writes that it is an UnverifiedMessage.
+func (UnverifiedMessage) Format(f fmt.State, _ rune) { secret.Print(f, "mlsgroup.UnverifiedMessage") }
+
 // Format writes that it is a Transition.
 func (Transition) Format(f fmt.State, _ rune) { secret.Print(f, "mlsgroup.Transition") }
 

@@ -27,9 +27,9 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(ProposalOrRef), new(PSKError), new(PublicMessage), new(ratchet), new(ratchetStep), new(RatchetTree),
 		new(reader), new(ReceiveConfig), new(Received), new(Record), new(RecordRange), new(ReInit),
 		new(Remove), new(RequiredCapabilities), new(SealedMessage), new(secretChange), new(secretStep), new(secretTree),
-		new(Sender), new(senderData), new(Signer), new(skipChunk), new(Successor), new(SuccessorOptions),
+		new(Sender), new(senderData), new(Signer), new(signer), new(signers), new(skipChunk), new(Successor), new(SuccessorOptions),
 		new(sweeper), new(sweptProposals), new(Transition), new(treeBuilder), new(treeEdit), new(treeHasher),
-		new(treeNode), new(UnknownProposalError), new(UnknownProposalTypeError), new(Update), new(UpdatePath), new(UpdatePathNode),
+		new(treeNode), new(UnknownProposalError), new(UnknownProposalTypeError), new(UnverifiedMessage), new(Update), new(UpdatePath), new(UpdatePathNode),
 		new(slab[cover]), new(vec[cover]), new(vecEdit[cover]), new(Welcome),
 	}, nil, "")
 	secrettest.Silent(t, reader{b: []byte(secrettest.Marker)}, []byte(secrettest.Marker))

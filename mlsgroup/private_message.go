@@ -8,8 +8,9 @@ import (
 )
 
 // Private messages (RFC 9420 section 6.3). One is opened in three pure calls:
-// openSenderData says which key, secretTree.take gives it, openPrivateMessage
-// does the rest and may run anywhere, beside others of its kind.
+// openSenderData says which key, secretTree.take gives it, decryptPrivateMessage
+// does the rest but for the signature and may run anywhere, beside others of its
+// kind.
 
 // contentAAD returns PrivateContentAAD, the message's readable fields, and the
 // nonce with the reuse guard mixed in, in one piece of memory. The key's own
@@ -110,20 +111,6 @@ func decryptPrivateMessage(s *primitive.Suite, m *PrivateMessage, d senderData, 
 	}
 	if set != 0 {
 		return nil, CheckPadding.Errorf("%d bytes, not all zero", len(r.b))
-	}
-	return ac, nil
-}
-
-// openPrivateMessage is the last of the three calls: it decrypts the message
-// and verifies its signature with the key of the leaf that the sender data
-// names, in the epoch of the message.
-func openPrivateMessage(s *primitive.Suite, m *PrivateMessage, d senderData, key messageKey, signatureKey, groupContext []byte) (*AuthenticatedContent, error) {
-	ac, err := decryptPrivateMessage(s, m, d, key)
-	if err != nil {
-		return nil, err
-	}
-	if err := ac.verify(s, signatureKey, groupContext); err != nil {
-		return nil, err
 	}
 	return ac, nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/conclave-mls/conclave/internal/primitive"
 	"github.com/conclave-mls/conclave/internal/secret"
 )
 
@@ -49,7 +48,7 @@ func (g *Group) Process(in Input, message []byte) (*Transition, error) {
 }
 
 // processPrivate opens a PrivateMessage in the three steps that OpenSenderData,
-// TakeMessageKey and Open are, one after the other.
+// TakeMessageKey and MessageKey.Open are, one after the other.
 func (g *Group) processPrivate(in Input, m *PrivateMessage) (*Transition, error) {
 	sm, err := g.openSealed(m)
 	if err != nil {
@@ -59,121 +58,26 @@ func (g *Group) processPrivate(in Input, m *PrivateMessage) (*Transition, error)
 	if err != nil {
 		return nil, err
 	}
-	ac, err := key.open()
+	um, err := key.Decrypt()
 	if err != nil {
 		return nil, err
 	}
+	if err := um.verify(); err != nil {
+		return nil, err
+	}
 	if m.ContentType == ContentTypeApplication {
-		t.Received = key.received(ac)
+		t.Received = um.received()
 		return t, nil
 	}
 	// The handshake message is handled by the group that has its key consumed,
 	// and both count as one step.
-	next, err := t.Next.handshake(in, ac, key.leaf)
+	next, err := t.Next.handshake(in, um.ac, key.leaf)
 	if err != nil {
 		return nil, err
 	}
 	next.Changes = append(t.Changes, next.Changes...)
 	next.Consumed = append(t.Consumed, next.Consumed...)
 	return next, nil
-}
-
-// SealedMessage is a PrivateMessage whose sender is known and nothing else: the
-// first of three steps to open one. It is bound to no state of the group.
-type SealedMessage struct {
-	m      *PrivateMessage
-	sender senderData
-}
-
-// Epoch returns the epoch of the message.
-func (sm *SealedMessage) Epoch() uint64 { return sm.m.Epoch }
-
-// Sender returns the leaf that the message claims to be from.
-func (sm *SealedMessage) Sender() LeafIndex { return sm.sender.leaf }
-
-// Generation returns the generation of the sender's ratchet that the message
-// claims to be sealed under.
-func (sm *SealedMessage) Generation() uint32 { return sm.sender.generation }
-
-// OpenSenderData finds the sender of an encoded PrivateMessage with application
-// data. Errors are those of Process.
-func (g *Group) OpenSenderData(message []byte) (*SealedMessage, error) {
-	var m MLSMessage
-	if len(message) <= maxMessageLen {
-		message = bytes.Clone(message)
-	}
-	if err := parse(message, m.read); err != nil {
-		return nil, err
-	}
-	if m.PrivateMessage == nil || m.PrivateMessage.ContentType != ContentTypeApplication {
-		return nil, fmt.Errorf("%w: not an application message", ErrWireFormat)
-	}
-	if !bytes.Equal(m.PrivateMessage.GroupID, g.GroupID()) {
-		return nil, ErrWrongGroup
-	}
-	if g.head.membership == membershipRemoved {
-		return nil, ErrInactive
-	}
-	return g.openSealed(m.PrivateMessage)
-}
-
-func (g *Group) openSealed(m *PrivateMessage) (*SealedMessage, error) {
-	if m.ContentType != ContentTypeApplication {
-		if g.head.profile.rules().publicHandshakes {
-			return nil, fmt.Errorf("%w: private handshake message", ErrWireFormat)
-		}
-		if m.Epoch != g.Epoch() {
-			return nil, &EpochError{Got: m.Epoch, Want: g.Epoch()}
-		}
-	}
-	v, err := g.view(m.Epoch)
-	if err != nil {
-		return nil, err
-	}
-	sender, err := openSenderData(g.s, v.senderData, m)
-	if err != nil {
-		return nil, fmt.Errorf("%w: sender data", ErrDecrypt)
-	}
-	return &SealedMessage{m: m, sender: sender}, nil
-}
-
-// MessageKey is all that is needed to open one message, apart from any state of
-// the group. It is used once.
-type MessageKey struct {
-	s       *primitive.Suite
-	m       *PrivateMessage
-	sender  senderData
-	key     messageKey
-	leaf    *LeafNode // of the sender, in the epoch of the message
-	context []byte
-}
-
-// TakeMessageKey takes the key of a message out of the group: the second step.
-// The transition has no Received, and its Consumed has the key, so it is wiped
-// after the message was opened. If that fails the transition is dropped. Errors
-// are those of Process.
-func (g *Group) TakeMessageKey(sm *SealedMessage) (*MessageKey, *Transition, error) {
-	v, err := g.view(sm.m.Epoch)
-	if err != nil {
-		return nil, nil, err
-	}
-	if sm.sender.leaf == g.head.own {
-		return nil, nil, fmt.Errorf("%w: own message", ErrDuplicate)
-	}
-	leaf, leafErr := g.leafIn(sm.m.Epoch, sm.sender.leaf)
-	st, err := v.secrets.take(g.s, sm.sender.leaf, ratchetOf(sm.m.ContentType), sm.sender.generation, g.head.receive)
-	if err := needBoth(leafErr, secretError(err, sm.m.Epoch)); err != nil {
-		return nil, nil, err
-	}
-	if leaf == nil {
-		return nil, nil, CheckSenderLeaf.Errorf("leaf %d is blank", sm.sender.leaf)
-	}
-	t := &Transition{
-		Next:     g.withSecrets(sm.m.Epoch, st.next),
-		Changes:  secretChanges(sm.m.Epoch, st.changed),
-		Consumed: st.consumed,
-	}
-	return &MessageKey{s: g.s, m: sm.m, sender: sm.sender, key: st.key, leaf: leaf, context: v.context}, t, nil
 }
 
 // secretError gives a refusal of the secret tree its exported form.
@@ -213,66 +117,6 @@ func needBoth(a, b error) error {
 	default:
 		return b
 	}
-}
-
-// Open decrypts the message and verifies it: the third step. It may run
-// anywhere and at the same time as others; it needs no group.
-func (k *MessageKey) Open() (*Received, error) {
-	ac, err := k.open()
-	if err != nil {
-		return nil, err
-	}
-	return k.received(ac), nil
-}
-
-// OpenAll opens many messages of one suite or several and verifies their
-// signatures together, which is faster than one by one with Ed25519. The results
-// have an entry for each key, of which one is nil. Only application messages may
-// be verified in batches: the equation has a cofactor, and where signatures of a
-// dishonest signer pass it and not the strict one of Open, no state is touched.
-func OpenAll(keys []*MessageKey) ([]*Received, []error) {
-	received, errs := make([]*Received, len(keys)), make([]error, len(keys))
-	contents := make([]*AuthenticatedContent, len(keys))
-	batches := make(map[*primitive.Suite][]int)
-	for i, k := range keys {
-		ac, err := decryptPrivateMessage(k.s, k.m, k.sender, k.key)
-		if err == primitive.ErrOpen {
-			err = ErrDecrypt
-		}
-		if contents[i], errs[i] = ac, err; err == nil {
-			batches[k.s] = append(batches[k.s], i)
-		}
-	}
-	for s, batch := range batches {
-		vs := make([]primitive.Verification, len(batch))
-		for n, i := range batch {
-			signContent, _ := contents[i].signed(keys[i].context)
-			vs[n] = primitive.Verification{Pub: keys[i].leaf.SignatureKey, Message: signContent, Sig: contents[i].Auth.Signature}
-		}
-		for n, err := range s.VerifyBatch(vs) {
-			i := batch[n]
-			if err != nil {
-				errs[i] = CheckMessageSignature.Errorf("application data from leaf %d", keys[i].sender.leaf)
-			} else {
-				received[i] = keys[i].received(contents[i])
-			}
-		}
-	}
-	return received, errs
-}
-
-func (k *MessageKey) open() (*AuthenticatedContent, error) {
-	ac, err := openPrivateMessage(k.s, k.m, k.sender, k.key, k.leaf.SignatureKey, k.context)
-	if err == primitive.ErrOpen {
-		return nil, ErrDecrypt
-	}
-	return ac, err
-}
-
-func (k *MessageKey) received(ac *AuthenticatedContent) *Received {
-	r := receivedFrom(ac, k.leaf)
-	r.Application = ac.Content.Application
-	return r
 }
 
 func receivedFrom(ac *AuthenticatedContent, leaf *LeafNode) *Received {

@@ -111,6 +111,10 @@ type SuccessorOptions struct {
 	Extensions Extensions
 	// Leaf of ours, as in GroupOptions.
 	Leaf KeyPackageOptions
+	// OmitPath leaves the path out of the first commit.
+	OmitPath bool
+	// WithoutRatchetTree leaves the tree out of Welcome and GroupInfo.
+	WithoutRatchetTree bool
 }
 
 // Successor is a group that continues another, in epoch 1.
@@ -187,7 +191,7 @@ func (g *Group) succeed(in *Input, o *SuccessorOptions, usage ResumptionPSKUsage
 	if err != nil {
 		return nil, nil, err
 	}
-	options := CommitOptions{ForcePath: true}
+	options := CommitOptions{ForcePath: !o.OmitPath, OmitPath: o.OmitPath, WithoutRatchetTree: o.WithoutRatchetTree}
 	for _, kp := range o.KeyPackages {
 		options.Proposals = append(options.Proposals, Proposal{Type: ProposalTypeAdd, Add: &Add{KeyPackage: kp}})
 	}

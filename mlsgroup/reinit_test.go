@@ -3,6 +3,8 @@ package mlsgroup
 import (
 	"errors"
 	"testing"
+
+	"github.com/conclave-mls/conclave/internal/secret"
 )
 
 // successorOf makes the successor group at one member and lets all others join
@@ -128,5 +130,51 @@ func TestSuccessorMembers(t *testing.T) {
 	})
 	if !errors.Is(err, CheckReInitMembers) {
 		t.Errorf("ReInit without a member: %v", err)
+	}
+}
+
+// A successor's first commit may go without a path, and its Welcome without
+// the tree.
+func TestSuccessorOptions(t *testing.T) {
+	w := newWorld(t, 1, ProfileRFC, 80)
+	w.add(w.members[0], 1, CommitOptions{})
+	c, j := w.members[0], w.members[1]
+	bundle := j.keyPackage(ProfileRFC)
+	o := SuccessorOptions{GroupID: []byte("b"), KeyPackages: []*KeyPackage{bundle.KeyPackage}, OmitPath: true, WithoutRatchetTree: true}
+	var s *Successor
+	w.must(c.try(func(g *Group) error {
+		var err error
+		s, err = g.Branch(c.in(), o)
+		return err
+	}))
+	tree := s.Transition.Next.tree
+	for x := range tree.parents() {
+		t.Errorf("parent %d is of a path", x)
+	}
+	m, err := ParseMLSMessage(s.Welcome)
+	w.must(err)
+	join := func(tree *RatchetTree) error {
+		return j.try(func(g *Group) error {
+			_, err := Join(j.in(), m.Welcome, JoinOptions{KeyPackage: bundle, Profile: ProfileRFC, Origin: g, RatchetTree: tree})
+			return err
+		})
+	}
+	if err := join(nil); err == nil {
+		t.Error("the Welcome has a tree")
+	}
+	w.must(join(tree))
+}
+
+// An external sender's PSK gets its nonce.
+func TestExternalPSKProposal(t *testing.T) {
+	w := newWorld(t, 1, ProfileRFC, 81)
+	c := w.members[0]
+	c.psks["psk"] = secret.Bytes("key")
+	psk := &Proposal{Type: ProposalTypePreSharedKey, PreSharedKey: &PreSharedKey{PSK: PreSharedKeyID{Type: PSKTypeExternal, ExternalID: []byte("psk")}}}
+	p, err := NewExternalProposal(Input{Rand: c.rand, Signer: w.server}, ExternalProposalOptions{CipherSuite: 1, GroupID: c.g.GroupID(), Epoch: c.g.Epoch(), Proposal: psk})
+	w.must(err)
+	w.deliver(nil, p)
+	if e := w.commit(c, CommitOptions{}); len(e.Committed) != 1 {
+		t.Errorf("%d proposals committed", len(e.Committed))
 	}
 }

@@ -243,7 +243,7 @@ func (g *Group) newUpdate(in *Input, signer *Signer, change *LeafChange) (*Propo
 // newProposal completes and checks a proposal of ours, by itself and against
 // the current epoch.
 func (g *Group) newProposal(in *Input, given *Proposal) (*Proposal, error) {
-	p, err := g.newCommitted(in, given)
+	p, err := in.complete(g.s, given)
 	if err != nil {
 		return nil, err
 	}
@@ -296,7 +296,8 @@ type ExternalProposalOptions struct {
 	GroupID     []byte
 	Epoch       uint64
 	// Index of the sender in the group's external_senders.
-	Index    uint32
+	Index uint32
+	// Proposal. The nonce of a PreSharedKey may be left out.
 	Proposal *Proposal
 }
 
@@ -337,7 +338,7 @@ func newOutsideProposal(in *Input, cs CipherSuite, c FramedContent) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Proposal.checkWellFormed(); err != nil {
+	if c.Proposal, err = in.complete(s, c.Proposal); err != nil {
 		return nil, err
 	}
 	ac := &AuthenticatedContent{WireFormat: WireFormatPublicMessage, Content: c}

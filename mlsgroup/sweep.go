@@ -3,6 +3,8 @@ package mlsgroup
 import (
 	"bytes"
 	"slices"
+
+	"github.com/conclave-mls/conclave/internal/primitive"
 )
 
 // sweptProposals is the content of a commit of ours: pending proposals by
@@ -25,7 +27,7 @@ func (g *Group) sweep(in *Input, o *CommitOptions) (*sweptProposals, error) {
 	given := make([]listedProposal, 0, len(o.Proposals))
 	sender := Sender{Type: SenderTypeMember, LeafIndex: g.head.own}
 	for i := range o.Proposals {
-		p, err := g.newCommitted(in, &o.Proposals[i])
+		p, err := in.complete(g.s, &o.Proposals[i])
 		if err != nil {
 			return nil, err
 		}
@@ -62,12 +64,12 @@ func (g *Group) sweep(in *Input, o *CommitOptions) (*sweptProposals, error) {
 	return out, nil
 }
 
-// newCommitted completes a proposal that the caller wants to commit by value.
-// Its rules are checked with those of the whole list.
-func (g *Group) newCommitted(in *Input, given *Proposal) (*Proposal, error) {
+// complete gives a proposal of ours the nonce that it may lack, and checks its
+// form. Whether a group takes it is checked with the whole list of a commit.
+func (in *Input) complete(s *primitive.Suite, given *Proposal) (*Proposal, error) {
 	p := *given
 	if p.Type == ProposalTypePreSharedKey && p.PreSharedKey != nil && len(p.PreSharedKey.PSK.Nonce) == 0 {
-		nonce, err := in.random(g.s.HashSize())
+		nonce, err := in.random(s.HashSize())
 		if err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"runtime"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -106,6 +107,7 @@ func (s *Store) commit(b *pebble.Batch) (err error) {
 		}
 	}()
 	s.applying.Add(1)
+	runtime.Gosched() // who is ready to apply too is counted before the log looks, see syncPause
 	err = s.db.Apply(b, s.write)
 	s.applying.Add(-1)
 	if err != nil {

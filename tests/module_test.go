@@ -55,6 +55,9 @@ var readOnce = sync.OnceValues(func() (*module, error) {
 			if base == "testdata" || len(base) > 2 && base[0] == '.' {
 				return filepath.SkipDir
 			}
+			if _, err := os.Stat(filepath.Join(file, "go.mod")); err == nil && file != moduleRoot {
+				return filepath.SkipDir // another module
+			}
 			return nil
 		}
 		if !strings.HasSuffix(base, ".go") {

@@ -78,9 +78,9 @@ func demoCommand(ctx context.Context, args []string, stdout, stderr io.Writer) (
 	}
 
 	d := newDemo(o, key)
-	stopProgress := d.progress(stdout)
+	stop := everySecond(func() { d.line(stdout) })
 	err = d.run(ctx)
-	stopProgress()
+	stop()
 	if err != nil {
 		return explain(err, o.dir)
 	}
@@ -89,29 +89,6 @@ func demoCommand(ctx context.Context, args []string, stdout, stderr io.Writer) (
 		return errors.Join(d.disagreements...)
 	}
 	return nil
-}
-
-// progress prints a line a second until the returned function is called.
-func (d *demo) progress(w io.Writer) (stop func()) {
-	done, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				d.line(w)
-			case <-done:
-				d.line(w)
-				return
-			}
-		}
-	}()
-	return func() {
-		close(done)
-		<-stopped
-	}
 }
 
 func (d *demo) line(w io.Writer) {

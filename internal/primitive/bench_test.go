@@ -108,37 +108,65 @@ func BenchmarkVerify(b *testing.B) {
 	benchSuites(b, func(b *testing.B, s *Suite) {
 		v := signed(b, s, 1, 1)[0]
 		for b.Loop() {
-			if err := s.Verify(v.Pub, v.Message, v.Sig); err != nil {
+			if err := s.Verify(v.pub, v.message, v.sig); err != nil {
 				b.Fatal(err)
 			}
 		}
 	})
 }
 
+func BenchmarkVerificationKey(b *testing.B) {
+	benchSuites(b, func(b *testing.B, s *Suite) {
+		v := signed(b, s, 1, 1)[0]
+		key := s.VerificationKey(v.pub)
+		b.Run("make", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				s.VerificationKey(v.pub)
+			}
+		})
+		b.Run("verify", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := key.Verify(v.message, v.sig); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	})
+}
+
 // signed returns n signatures of 400-byte messages by some signers.
-func signed(b *testing.B, s *Suite, n, signers int) []Verification {
+func signed(b *testing.B, s *Suite, n, signers int) []signature {
 	b.Helper()
-	vs := make([]Verification, n)
+	vs := make([]signature, n)
 	for i := range vs {
 		priv, pub, err := s.GenerateSignatureKey(seedFor(s, fmt.Sprint("signer", i%signers)))
 		if err != nil {
 			b.Fatal(err)
 		}
 		message := material(fmt.Sprint("message", i), 400)
-		vs[i] = Verification{pub, message, must(s.Sign(priv, message))(b)}
+		vs[i] = signature{pub, message, must(s.Sign(priv, message))(b)}
 	}
 	return vs
 }
 
 func BenchmarkVerifyBatch(b *testing.B) {
 	s, _ := Lookup(1)
-	for _, n := range []int{1, 2, 4, 8, 64, 256} {
+	for _, n := range []int{1, 2, 4, 8, 16, 32, 64, 256} {
 		for _, signers := range []int{1, n} {
-			vs := signed(b, s, n, signers)
+			vs := make([]Verification, n)
+			keys := make(map[string]*VerificationKey)
+			for i, v := range signed(b, s, n, signers) {
+				if keys[string(v.pub)] == nil {
+					keys[string(v.pub)] = s.VerificationKey(v.pub)
+				}
+				vs[i] = Verification{keys[string(v.pub)], v.message, v.sig}
+			}
 			b.Run(fmt.Sprintf("%d/signers%d", n, signers), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					for _, err := range s.VerifyBatch(vs) {
+					for _, err := range VerifyBatch(vs) {
 						if err != nil {
 							b.Fatal(err)
 						}

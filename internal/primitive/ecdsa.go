@@ -97,11 +97,22 @@ func (s *ecdsaScheme) sign(private, message []byte) ([]byte, error) {
 }
 
 func (s *ecdsaScheme) verify(pub, message, sig []byte) bool {
+	key, ok := s.ready(pub)
+	return ok && key.verify(message, sig)
+}
+
+func (s *ecdsaScheme) ready(pub []byte) (readyKey, bool) {
 	key, ok := s.parse(pub)
-	if !ok {
-		return false
-	}
+	return &ecdsaKey{s, key}, ok
+}
+
+type ecdsaKey struct {
+	s   *ecdsaScheme
+	key *ecdsa.PublicKey
+}
+
+func (k *ecdsaKey) verify(message, sig []byte) bool {
 	var digest [maxHashSize]byte
-	s.hash.sum(&digest, message)
-	return ecdsa.VerifyASN1(key, digest[:s.hash.size()], sig)
+	k.s.hash.sum(&digest, message)
+	return ecdsa.VerifyASN1(k.key, digest[:k.s.hash.size()], sig)
 }

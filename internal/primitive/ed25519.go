@@ -16,9 +16,8 @@ type ed25519Implementation interface {
 	onCurve(pub []byte) bool
 	// verify applies the equation without cofactor to a canonical S.
 	verify(pub, message, sig []byte) bool
-	// verifyBatch puts ErrSignature in errs for the bad entries of vs. Here
-	// nothing has been checked.
-	verifyBatch(vs []Verification, errs []error)
+	// ready decodes a public key, which has passed ed25519Bad.
+	ready(pub []byte) (readyKey, bool)
 }
 
 // ed25519Scheme is the signature algorithm of suites 1 and 3. A private key is
@@ -65,6 +64,13 @@ func (s ed25519Scheme) sign(private, message []byte) ([]byte, error) {
 
 func (ed25519Scheme) verify(pub, message, sig []byte) bool {
 	return ed25519Acceptable(pub, sig) && ed25519Engine.verify(pub, message, sig)
+}
+
+func (ed25519Scheme) ready(pub []byte) (readyKey, bool) {
+	if len(pub) != ed25519.PublicKeySize || ed25519Bad((*[32]byte)(pub)) {
+		return nil, false
+	}
+	return ed25519Engine.ready(pub)
 }
 
 // ed25519Acceptable checks lengths and that neither the key nor R is of small

@@ -39,10 +39,16 @@ func (standardEd25519) verify(pub, message, sig []byte) bool {
 	return ed25519.Verify(pub, message, sig)
 }
 
-func (e standardEd25519) verifyBatch(vs []Verification, errs []error) {
-	for i := range vs {
-		if !ed25519Acceptable(vs[i].Pub, vs[i].Sig) || !e.verify(vs[i].Pub, vs[i].Message, vs[i].Sig) {
-			errs[i] = ErrSignature
-		}
+func (e standardEd25519) ready(pub []byte) (readyKey, bool) {
+	if !e.onCurve(pub) {
+		return nil, false
 	}
+	return &standardKey{[32]byte(pub)}, true
+}
+
+// standardKey is a public key; the standard library has no faster form of it.
+type standardKey struct{ pub [32]byte }
+
+func (k *standardKey) verify(message, sig []byte) bool {
+	return ed25519Acceptable(k.pub[:], sig) && standardEd25519{}.verify(k.pub[:], message, sig)
 }

@@ -90,6 +90,11 @@ func strict(t *testing.T, name string, pub, message, sig []byte, want bool) {
 	if got := s.Verify(pub, message, sig) == nil; got != want {
 		t.Errorf("%s: accepted %v, want %v", name, got, want)
 	}
+	for _, key := range []*VerificationKey{s.VerificationKey(pub), voiReady(pub)} {
+		if got := key.Verify(message, sig) == nil; got != want {
+			t.Errorf("%s: accepted by the key made ready %v, want %v", name, got, want)
+		}
+	}
 	if voi, standard := bothVerify(pub, message, sig); voi != want || standard != want {
 		t.Errorf("%s: curve25519-voi accepts %v, the standard library %v, want %v", name, voi, standard, want)
 	}
@@ -112,7 +117,7 @@ func TestEd25519SmallOrderKey(t *testing.T) {
 				taken++
 			}
 			strict(t, fmt.Sprintf("small order key %d", i), pub, message, sig, false)
-			if errs := s.VerifyBatch([]Verification{{pub, message, sig}}); errs[0] != ErrSignature {
+			if errs := verifyBatch(s, []signature{{pub, message, sig}}); errs[0] != ErrSignature {
 				t.Errorf("small order key %d: VerifyBatch = %v", i, errs)
 			}
 		}
@@ -133,7 +138,7 @@ func TestEd25519SmallOrderR(t *testing.T) {
 			taken++
 		}
 		strict(t, fmt.Sprintf("small order R %d", i), pub, message, sig, false)
-		if errs := s.VerifyBatch([]Verification{{pub, message, sig}}); errs[0] != ErrSignature {
+		if errs := verifyBatch(s, []signature{{pub, message, sig}}); errs[0] != ErrSignature {
 			t.Errorf("small order R %d: VerifyBatch = %v", i, errs)
 		}
 	}
@@ -157,11 +162,11 @@ func TestEd25519Cofactor(t *testing.T) {
 		}
 		sig := f.sign(r, f.a, torsion, honest, message)
 		strict(t, fmt.Sprintf("torsion %d in R", i), honest, message, sig, false)
-		checkBatch(t, []Verification{{honest, message, sig}}, true)
-		good := Verification{honest, message, honestSig}
-		checkBatch(t, []Verification{good, {honest, message, sig}, good}, true, true, true)
+		checkBatch(t, []signature{{honest, message, sig}}, true)
+		good := signature{honest, message, honestSig}
+		checkBatch(t, []signature{good, {honest, message, sig}, good}, true, true, true)
 		// What else is in the batch changes nothing.
-		checkBatch(t, []Verification{{honest, []byte("other"), honestSig}, {honest, message, sig}, good}, false, true, true)
+		checkBatch(t, []signature{{honest, []byte("other"), honestSig}, {honest, message, sig}, good}, false, true, true)
 
 		pub := f.key(torsion)
 		if err := s.CheckSignatureKey(pub); err != nil {
@@ -179,7 +184,7 @@ func TestEd25519Cofactor(t *testing.T) {
 			} else {
 				failed++
 			}
-			checkBatch(t, []Verification{{pub, message, sig}}, true)
+			checkBatch(t, []signature{{pub, message, sig}}, true)
 		}
 		if held == 0 || failed == 0 {
 			t.Errorf("torsion %d in the key: %d signatures hold and %d fail, want some of both", i, held, failed)
@@ -195,7 +200,7 @@ func TestEd25519Torsion(t *testing.T) {
 	accepted := 0
 	for i := range 8 {
 		pub := f.key(f.torsion(i))
-		var vs []Verification
+		var vs []signature
 		var all []bool
 		for j := range 8 {
 			for n := range 4 {
@@ -208,7 +213,7 @@ func TestEd25519Torsion(t *testing.T) {
 				if holds {
 					accepted++
 				}
-				vs, all = append(vs, Verification{pub, message, sig}), append(all, true)
+				vs, all = append(vs, signature{pub, message, sig}), append(all, true)
 			}
 		}
 		checkBatch(t, vs, all...)
@@ -218,12 +223,37 @@ func TestEd25519Torsion(t *testing.T) {
 	}
 }
 
+// voiReady makes a key of curve25519-voi ready, whatever the build is for.
+func voiReady(pub []byte) *VerificationKey {
+	key := new(VerificationKey)
+	if len(pub) == 32 && !ed25519Bad((*[32]byte)(pub)) {
+		if ready, ok := (voiEd25519{}).ready(pub); ok {
+			key.ready = ready
+		}
+	}
+	return key
+}
+
+// signature is a signature with its key as bytes.
+type signature struct{ pub, message, sig []byte }
+
+// verifyBatch verifies with keys made ready anew.
+func verifyBatch(s *Suite, list []signature) []error {
+	vs := make([]Verification, len(list))
+	for i, v := range list {
+		vs[i] = Verification{s.VerificationKey(v.pub), v.message, v.sig}
+	}
+	return VerifyBatch(vs)
+}
+
 // checkBatch checks which entries VerifyBatch accepts with curve25519-voi.
-func checkBatch(t *testing.T, vs []Verification, want ...bool) {
+func checkBatch(t *testing.T, vs []signature, want ...bool) {
 	t.Helper()
-	errs := make([]error, len(vs))
-	voiEd25519{}.verifyBatch(vs, errs)
-	for i, err := range errs {
+	list := make([]Verification, len(vs))
+	for i, v := range vs {
+		list[i] = Verification{voiReady(v.pub), v.message, v.sig}
+	}
+	for i, err := range VerifyBatch(list) {
 		if (err == nil) != want[i] || err != nil && err != ErrSignature {
 			t.Errorf("VerifyBatch: entry %d of %d: %v, want accepted %v", i, len(vs), err, want[i])
 		}
@@ -248,7 +278,7 @@ func TestEd25519Malleability(t *testing.T) {
 			carry >>= 8
 		}
 		strict(t, fmt.Sprintf("S + %dL", times), pub, message, sig, false)
-		if errs := s.VerifyBatch([]Verification{{pub, message, sig}}); errs[0] != ErrSignature {
+		if errs := verifyBatch(s, []signature{{pub, message, sig}}); errs[0] != ErrSignature {
 			t.Errorf("S + %dL: VerifyBatch = %v", times, errs)
 		}
 	}
@@ -331,6 +361,28 @@ func TestEd25519AgainstStandard(t *testing.T) {
 	}
 }
 
+// TestVerifyBatchCancel makes signatures of one key wrong by amounts that would
+// cancel in an equation whose factors are known, or all alike.
+func TestVerifyBatchCancel(t *testing.T) {
+	f := newForger(t)
+	pub := f.key(f.torsion(0))
+	wrong := func(message string, by *scalar.Scalar) signature {
+		sig := f.sign(scalar.NewFromUint64(uint64(len(message))), f.a, f.torsion(0), pub, []byte(message))
+		s, err := scalar.NewFromCanonicalBytes(sig[32:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		copy(sig[32:], must(s.Add(s, by).MarshalBinary())(t))
+		return signature{pub, []byte(message), sig}
+	}
+	one, none := scalar.One(), scalar.New()
+	minus := scalar.New().Neg(one)
+	checkBatch(t, []signature{wrong("a", none), wrong("bc", none)}, true, true)
+	checkBatch(t, []signature{wrong("a", one), wrong("bc", minus)}, false, false)
+	checkBatch(t, []signature{wrong("a", one), wrong("a", one), wrong("bc", minus), wrong("bc", minus), wrong("def", none)},
+		false, false, false, false, true)
+}
+
 // TestVerifyBatch checks on batches of several sizes that the bad entries, and
 // no others, are refused.
 func TestVerifyBatch(t *testing.T) {
@@ -348,18 +400,18 @@ func TestVerifyBatch(t *testing.T) {
 				}
 				privs[i], pubs[i] = priv, pub
 			}
-			vs := make([]Verification, size)
+			vs := make([]signature, size)
 			for i := range vs {
 				message := fmt.Append(nil, "message ", i)
 				sig, err := s.Sign(privs[i%3], message)
 				if err != nil {
 					t.Fatal(err)
 				}
-				vs[i] = Verification{pubs[i%3], message, sig}
+				vs[i] = signature{pubs[i%3], message, sig}
 			}
 			check := func(what string, bad map[int]bool) {
 				t.Helper()
-				errs := s.VerifyBatch(vs)
+				errs := verifyBatch(s, vs)
 				if len(errs) != size {
 					t.Fatalf("%s: %d results for %d entries", what, len(errs), size)
 				}
@@ -375,21 +427,21 @@ func TestVerifyBatch(t *testing.T) {
 			}
 			last := size - 1
 			good := vs[last]
-			vs[last].Message = []byte("other message")
+			vs[last].message = []byte("other message")
 			check("other message", map[int]bool{last: true})
 			vs[last] = good
-			vs[last].Pub = pubs[(last+1)%3]
+			vs[last].pub = pubs[(last+1)%3]
 			check("other key", map[int]bool{last: true})
 			vs[last] = good
-			vs[last].Sig = nil
+			vs[last].sig = nil
 			check("no signature", map[int]bool{last: true})
 			vs[last] = good
-			vs[last].Pub = make([]byte, len(good.Pub))
+			vs[last].pub = make([]byte, len(good.pub))
 			check("small order key", map[int]bool{last: true})
 			vs[last] = good
-			vs[last].Sig = bytes.Clone(good.Sig)
-			vs[last].Sig[len(good.Sig)-1] ^= 0xe0
-			vs[0].Pub = nil
+			vs[last].sig = bytes.Clone(good.sig)
+			vs[last].sig[len(good.sig)-1] ^= 0xe0
+			vs[0].pub = nil
 			check("S out of range and no key", map[int]bool{0: true, last: true})
 		}
 	})

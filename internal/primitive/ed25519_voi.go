@@ -3,118 +3,101 @@ package primitive
 import (
 	"bytes"
 	"crypto/sha512"
-	"encoding/binary"
 
 	"github.com/oasisprotocol/curve25519-voi/curve"
+	"github.com/oasisprotocol/curve25519-voi/curve/scalar"
 	"github.com/oasisprotocol/curve25519-voi/primitives/ed25519"
 )
 
 // voiEd25519 is curve25519-voi, 1.7 times as fast as the standard library.
 type voiEd25519 struct{}
 
-// voiStrict leaves the order of R to ed25519Acceptable, so that R need not be
-// decoded. voiCofactored accepts a superset of it.
-var (
-	voiStrict     = &ed25519.Options{Verify: &ed25519.VerifyOptions{CofactorlessVerify: true, AllowSmallOrderR: true}}
-	voiCofactored = &ed25519.Options{Verify: &ed25519.VerifyOptions{}}
-)
-
 func (voiEd25519) expand(seed []byte) []byte { return ed25519.NewKeyFromSeed(seed) }
 
 func (voiEd25519) sign(expanded, message []byte) []byte { return ed25519.Sign(expanded, message) }
 
 func (voiEd25519) onCurve(pub []byte) bool {
-	var (
-		y curve.CompressedEdwardsY
-		p curve.EdwardsPoint
-	)
-	if _, err := y.SetBytes(pub); err != nil {
+	var p curve.EdwardsPoint
+	return decodePoint(&p, pub)
+}
+
+func decodePoint(p *curve.EdwardsPoint, b []byte) bool {
+	var y curve.CompressedEdwardsY
+	if _, err := y.SetBytes(b); err != nil {
 		return false
 	}
 	_, err := p.SetCompressedY(&y)
 	return err == nil
 }
 
+// verify applies the equation without cofactor: it compares the encoding of
+// [S]B - [k]A with R's bytes, so that R need not be decoded.
 func (voiEd25519) verify(pub, message, sig []byte) bool {
-	return ed25519.VerifyWithOptions(pub, message, sig, voiStrict)
+	var (
+		s, k scalar.Scalar
+		a, r curve.EdwardsPoint
+	)
+	if !decodeScalar(&s, sig[32:]) || !decodePoint(&a, pub) {
+		return false
+	}
+	challenge(&k, pub, message, sig)
+	return encodesTo(r.DoubleScalarMulBasepointVartime(&k, a.Neg(&a), &s), sig[:32])
 }
 
-// batchSize bounds one batch equation. Larger ones are little faster, and a bad
-// signature costs its whole equation a verification one by one.
-const batchSize = 64
-
-func (e voiEd25519) verifyBatch(vs []Verification, errs []error) {
-	if len(vs) < 3 { // an equation would save nothing
-		for i := range vs {
-			if !e.verifyCofactored(&vs[i]) {
-				errs[i] = ErrSignature
-			}
-		}
-		return
-	}
-	// A conversation has few senders: their keys' tables serve all equations.
-	keys := make(map[[32]byte]*ed25519.ExpandedPublicKey)
-	for len(vs) > 0 {
-		n := min(len(vs), batchSize)
-		e.verifyEquation(keys, vs[:n], errs[:n])
-		vs, errs = vs[n:], errs[n:]
-	}
+func encodesTo(p *curve.EdwardsPoint, b []byte) bool {
+	var y curve.CompressedEdwardsY
+	y.SetEdwardsPoint(p)
+	return bytes.Equal(y[:], b)
 }
 
-func (voiEd25519) verifyCofactored(v *Verification) bool {
-	return ed25519Acceptable(v.Pub, v.Sig) && ed25519.VerifyWithOptions(v.Pub, v.Message, v.Sig, voiCofactored)
+func (voiEd25519) ready(pub []byte) (readyKey, bool) {
+	var a curve.EdwardsPoint
+	if !decodePoint(&a, pub) {
+		return nil, false
+	}
+	k := &voiKey{pub: [32]byte(pub)}
+	k.minusA.SetEdwardsPoint(a.Neg(&a))
+	return k, true
 }
 
-// verifyEquation verifies at most batchSize signatures at once and, if that
-// fails, one by one with the same rule. It adds to keys.
-func (voiEd25519) verifyEquation(keys map[[32]byte]*ed25519.ExpandedPublicKey, vs []Verification, errs []error) {
-	batch := ed25519.NewBatchVerifierWithCapacity(len(vs))
-	var added [batchSize]int
-	n := 0
-	for i := range vs {
-		v := &vs[i]
-		// What is malformed stays out, so that it does not spoil the equation.
-		if !ed25519Acceptable(v.Pub, v.Sig) {
-			errs[i] = ErrSignature
-			continue
-		}
-		key, ok := keys[[32]byte(v.Pub)]
-		if !ok {
-			var err error
-			if key, err = ed25519.NewExpandedPublicKey(v.Pub); err != nil {
-				errs[i] = ErrSignature
-				continue
-			}
-			keys[[32]byte(v.Pub)] = key
-		}
-		batch.AddExpandedWithOptions(key, v.Message, v.Sig, voiCofactored)
-		added[n] = i
-		n++
-	}
-	if n == 0 {
-		return
-	}
-	_, valid := batch.Verify(bytes.NewReader(batchSeed(vs)))
-	for k, i := range added[:n] {
-		if !valid[k] {
-			errs[i] = ErrSignature
-		}
-	}
+// voiKey is a public key A of Ed25519 with a table of the multiples of -A.
+type voiKey struct {
+	pub    [32]byte
+	minusA curve.ExpandedEdwardsPoint
 }
 
-// batchSeed is the key of the generator of the batch equation's coefficients.
-// They need to be unpredictable to whoever makes the signatures, not random:
-// a hash of all that is verified makes them so, and needs no random source.
-func batchSeed(vs []Verification) []byte {
-	d := sha512.New512_256()
-	d.Write([]byte("conclave ed25519 batch"))
-	var size [8]byte
-	for i := range vs {
-		for _, b := range [...][]byte{vs[i].Pub, vs[i].Sig, vs[i].Message} {
-			binary.BigEndian.PutUint64(size[:], uint64(len(b)))
-			d.Write(size[:])
-			d.Write(b)
-		}
+// verify applies the same equation as voiEd25519.verify.
+func (v *voiKey) verify(message, sig []byte) bool {
+	var (
+		s, k scalar.Scalar
+		r    curve.EdwardsPoint
+	)
+	if !ed25519Acceptable(v.pub[:], sig) || !decodeScalar(&s, sig[32:]) {
+		return false
 	}
-	return d.Sum(nil)
+	challenge(&k, v.pub[:], message, sig)
+	return encodesTo(r.ExpandedDoubleScalarMulBasepointVartime(&k, &v.minusA, &s), sig[:32])
+}
+
+// decodeScalar reads S, which has to be below the group order.
+func decodeScalar(s *scalar.Scalar, b []byte) bool {
+	if !scalar.ScMinimalVartime(b) {
+		return false
+	}
+	_, err := s.SetBits(b)
+	return err == nil
+}
+
+// challenge sets k to the hash of R, A and the message (RFC 8032 section 5.1.7)
+// and returns that hash before it is reduced.
+func challenge(k *scalar.Scalar, pub, message, sig []byte) (hash [sha512.Size]byte) {
+	d := sha512.New()
+	d.Write(sig[:32])
+	d.Write(pub)
+	d.Write(message)
+	d.Sum(hash[:0])
+	if _, err := k.SetBytesModOrderWide(hash[:]); err != nil {
+		panic(err) // of the length alone, which is right
+	}
+	return hash
 }

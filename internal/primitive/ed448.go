@@ -68,3 +68,17 @@ func (s ed448Scheme) sign(private, message []byte) ([]byte, error) {
 func (ed448Scheme) verify(pub, message, sig []byte) bool {
 	return len(pub) == ed448.PublicKeySize && !ed448SmallOrderKey(pub) && ed448.Verify(pub, message, sig, "")
 }
+
+func (s ed448Scheme) ready(pub []byte) (readyKey, bool) {
+	if !s.check(pub) {
+		return nil, false
+	}
+	return &ed448Key{[ed448.PublicKeySize]byte(pub)}, true
+}
+
+// ed448Key is a public key; circl has no faster form of it.
+type ed448Key struct{ pub [ed448.PublicKeySize]byte }
+
+func (k *ed448Key) verify(message, sig []byte) bool {
+	return ed448Scheme{}.verify(k.pub[:], message, sig)
+}

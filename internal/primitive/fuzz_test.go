@@ -33,7 +33,11 @@ func FuzzVerify(f *testing.F) {
 		if err != nil && err != ErrSignature {
 			t.Fatalf("Verify = %v", err)
 		}
-		batch := s.VerifyBatch([]Verification{{pub, message, sig}})
+		ready := s.VerificationKey(pub)
+		if again := ready.Verify(message, sig); again != err {
+			t.Fatalf("Verify = %v, by the key made ready %v", err, again)
+		}
+		batch := VerifyBatch([]Verification{{ready, message, sig}})
 		if err == nil && batch[0] != nil {
 			t.Fatalf("Verify takes what VerifyBatch refuses: %v", batch[0])
 		}

@@ -15,6 +15,9 @@ type scheme interface {
 	check(pub []byte) bool
 	sign(private, message []byte) ([]byte, error)
 	verify(pub, message, sig []byte) bool
+	// ready decodes a public key that verifies more than once, or tells that it
+	// is malformed.
+	ready(pub []byte) (readyKey, bool)
 	// candidate turns privateSize uniform bytes into a private key in place, or
 	// tells that they are none.
 	candidate(private []byte) bool
@@ -85,31 +88,10 @@ func (s *Suite) Sign(priv secret.Bytes, message []byte) ([]byte, error) {
 }
 
 // Verify fails with ErrSignature unless sig is the signature of the message by
-// pub. With Ed25519 it applies the strict rule of the package comment.
+// pub, which then passes CheckSignatureKey. With Ed25519 it applies the strict rule of the package comment.
 func (s *Suite) Verify(pub, message, sig []byte) error {
 	if !s.sig.verify(pub, message, sig) {
 		return ErrSignature
 	}
 	return nil
-}
-
-// Verification is one signature to verify.
-type Verification struct{ Pub, Message, Sig []byte }
-
-// VerifyBatch verifies many signatures of application messages, faster than one
-// by one with Ed25519. The result has an error for each entry: nil or
-// ErrSignature. What [Suite.Verify] accepts, it accepts too; with Ed25519 the
-// equation is the one with cofactor (unless the standard library is at work), so
-// it must not decide on anything that changes a group. An entry's result does
-// not depend on the other entries.
-func (s *Suite) VerifyBatch(vs []Verification) []error {
-	errs := make([]error, len(vs))
-	if _, ok := s.sig.(ed25519Scheme); ok {
-		ed25519Engine.verifyBatch(vs, errs)
-		return errs
-	}
-	for i := range vs {
-		errs[i] = s.Verify(vs[i].Pub, vs[i].Message, vs[i].Sig)
-	}
-	return errs
 }

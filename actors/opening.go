@@ -1,0 +1,158 @@
+package actors
+
+import (
+	"runtime"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/conclave-mls/conclave/mlsgroup"
+)
+
+// openers open the application messages of all conversations, as many at once as
+// there are processors. Messages that wait at one moment are opened together, those
+// of different conversations too, as signatures verified together take little more
+// than half the time. Nothing waits for company: who has a message lets those run
+// that are ready to, and what they have brought by then is the batch.
+type openers struct {
+	log     *zap.Logger
+	workers *workers
+	most    int // shares opened at once
+
+	mu      sync.Mutex
+	waiting []opening
+	working int // shares being opened
+}
+
+// A share is what is opened together: of what waits, the part that falls to one
+// processor, if that is not too few to gain by company, nor so many that the first
+// waits long for the last.
+const (
+	minShare = 8
+	maxShare = 64
+)
+
+// opening is a message that waits to be opened, and its place in the run it is of.
+type opening struct {
+	run *opened
+	at  int
+	key *mlsgroup.MessageKey
+}
+
+// opened is what became of the messages of a run: of each pair one is nil.
+type opened struct {
+	contents []*mlsgroup.Received
+	errs     []error
+	waiting  int // how many nobody has taken yet
+	left     sync.WaitGroup
+}
+
+func newOpeners(log *zap.Logger) *openers {
+	return &openers{log: log, workers: newWorkers(), most: runtime.GOMAXPROCS(0)}
+}
+
+// close ends the workers; nobody opens anything any more.
+func (o *openers) close() { o.workers.close() }
+
+// open opens messages whose keys have been taken. It waits until all are open.
+func (o *openers) open(keys []*mlsgroup.MessageKey) ([]*mlsgroup.Received, []error) {
+	r := &opened{contents: make([]*mlsgroup.Received, len(keys)), errs: make([]error, len(keys)), waiting: len(keys)}
+	r.left.Add(len(keys))
+	o.mu.Lock()
+	for i, key := range keys {
+		o.waiting = append(o.waiting, opening{r, i, key})
+	}
+	o.mu.Unlock()
+	runtime.Gosched()
+	o.mu.Lock()
+	// Whose messages have been taken by another leaves those that came since alone:
+	// who brought them is on its way here, with more.
+	if r.waiting > 0 && o.working < o.most {
+		o.working++
+		share := o.take()
+		o.hire()
+		o.mu.Unlock()
+		o.openTogether(share)
+		o.mu.Lock()
+		o.working--
+		o.hire()
+	}
+	o.mu.Unlock()
+	r.left.Wait()
+	return r.contents, r.errs
+}
+
+// take takes a share of what waits, the oldest first.
+func (o *openers) take() []opening {
+	n := (len(o.waiting) + o.most - 1) / o.most
+	n = min(max(n, minShare), maxShare, len(o.waiting))
+	share := make([]opening, n)
+	copy(share, o.waiting)
+	for _, m := range share {
+		m.run.waiting--
+	}
+	o.waiting = o.waiting[:copy(o.waiting, o.waiting[n:])]
+	clear(o.waiting[len(o.waiting) : len(o.waiting)+n])
+	return share
+}
+
+// hire puts workers to what waits, as far as there may be more.
+func (o *openers) hire() {
+	for n := len(o.waiting); n > 0 && o.working < o.most; n -= minShare {
+		o.working++
+		o.workers.Schedule(o.work)
+	}
+}
+
+// work opens share after share until nothing waits.
+func (o *openers) work() {
+	o.mu.Lock()
+	for len(o.waiting) > 0 {
+		share := o.take()
+		o.mu.Unlock()
+		o.openTogether(share)
+		o.mu.Lock()
+	}
+	o.working--
+	o.mu.Unlock()
+}
+
+// openTogether opens a share. A panic costs the message it came from.
+func (o *openers) openTogether(share []opening) {
+	keys := make([]*mlsgroup.MessageKey, len(share))
+	for i := range share {
+		keys[i] = share[i].key
+	}
+	var contents []*mlsgroup.Received
+	var errs []error
+	err := safely(o.log, "open together", func() error {
+		contents, errs = mlsgroup.OpenAll(keys, nil)
+		return nil
+	})
+	for i, m := range share {
+		if err != nil {
+			m.run.contents[m.at], m.run.errs[m.at] = o.openAlone(m.key)
+		} else {
+			m.run.contents[m.at], m.run.errs[m.at] = contents[i], errs[i]
+		}
+		m.run.left.Done()
+	}
+}
+
+func (o *openers) openAlone(key *mlsgroup.MessageKey) (content *mlsgroup.Received, err error) {
+	err = safely(o.log, "open", func() (err error) {
+		content, err = key.Open()
+		return err
+	})
+	return content, err
+}
+
+// openApart opens messages of a conversation in which signatures were bad of late,
+// so that batches with those of others do not fail for its sake.
+func (o *openers) openApart(keys []*mlsgroup.MessageKey) ([]*mlsgroup.Received, []error) {
+	contents, errs := make([]*mlsgroup.Received, len(keys)), make([]error, len(keys))
+	for i, key := range keys {
+		contents[i], errs[i] = o.openAlone(key)
+	}
+	return contents, errs
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const printed = `goos: linux
+BenchmarkDecrypt/suite=1/conversations=64/members=2/size=1KiB/store=durable   	   10000	     50000 ns/op	      20000 msg/s	         1.500 x-floor
+BenchmarkDecrypt/suite=1/conversations=64/members=2/size=1KiB/store=durable-2 	   10000	     30000 ns/op	      33000 msg/s	         1.900 x-floor
+BenchmarkDecrypt/suite=1/conversations=64/members=2/size=1KiB/store=durable-2 	   10000	     30000 ns/op	      31000 msg/s	         1.500 x-floor
+BenchmarkDecrypt/suite=1/conversations=64/members=2/size=1KiB/store=durable-2 	   10000	     30000 ns/op	      32000 msg/s	         1.604 x-floor
+BenchmarkDecrypt/suite=1/conversations=64/members=1000/size=1KiB/store=durable-2 	   10000	     39000 ns/op	         100 written-B/msg
+BenchmarkDecrypt/suite=1/conversations=64/members=2/size=1KiB/store=memory   	   10000	     1 ns/op	      10000 msg/s
+BenchmarkDecrypt/suite=1/conversations=64/members=2/size=1KiB/store=memory-2 	   10000	     1 ns/op	      18500 msg/s
+BenchmarkJoin/suite=1/members=1000/store=durable     	      10	 55000000 ns/op
+BenchmarkJoin/suite=1/members=1000/store=durable-2   	      10	 24000000 ns/op
+BenchmarkJoin/suite=1/members=1000/store=durable-2   	      10	 28000000 ns/op
+PASS
+ok  	bench	1.0s
+`
+
+func TestTable(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "bench.txt")
+	if err := os.WriteFile(file, []byte(printed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := run([]string{"-before", file, file}, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"| work | cores | before | measured | runs | bar now | next |  |",
+		"| decrypt 1 KiB, 64 busy conversations of 2, durable | 1 | 1.50 × floor | 1.50 × floor | 1 | ≤ 1.60 × floor |  | reached |",
+		"| decrypt 1 KiB, 64 busy conversations of 2, durable | 2 | 1.60 × floor | 1.60 × floor | 3 | ≤ 1.60 × floor |  | reached |",
+		"| the same, messages a second | 2 | 32000/s | 32000/s | 3 |  |  |  |",
+		"| decrypt in conversations of 1,000, against 2 | 2 | 1.30 × | 1.30 × | 1 | ≤ 1.20 × |  | MISSED |",
+		"| the same, written | 2 | 100 B | 100 B | 1 | ≤ 512 B | ≤ 256 B | reached, and the next |",
+		"| parallel decrypt, in memory, 1 → n cores | 2 | 1.85 × | 1.85 × | 1 | ≥ 1.80 × | ≥ 1.90 × | reached |",
+		"| join 1,000 members, durable | 1 | 55.0 ms | 55.0 ms | 1 | ≤ 30.0 ms | ≤ 22.0 ms |  |",
+		"| join 1,000 members, durable | 2 | 26.0 ms | 26.0 ms | 2 | ≤ 30.0 ms | ≤ 22.0 ms | reached |",
+		"| add 999 in one commit, durable |  |  |  |  |  |  | not measured |",
+	} {
+		if !strings.Contains(out.String(), want+"\n") {
+			t.Errorf("no line\n%s\nin\n%s", want, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "in memory, 1 → n cores | 1") {
+		t.Error("one core has a speed-up")
+	}
+	for _, args := range [][]string{{filepath.Join(t.TempDir(), "absent")}, {"-rounds", "0"}, {"-nonsense"}} {
+		if err := run(args, io.Discard, io.Discard); err == nil {
+			t.Errorf("%q is no error", args)
+		}
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for _, tt := range []struct {
+		values []float64
+		want   float64
+		ok     bool
+	}{
+		{nil, 0, false},
+		{[]float64{3}, 3, true},
+		{[]float64{9, 1}, 5, true},
+		{[]float64{9, 1, 2}, 2, true},
+		{[]float64{4, 1, 3, 2}, 2.5, true},
+	} {
+		if got, ok := median(tt.values); got != tt.want || ok != tt.ok {
+			t.Errorf("median of %v: %v, %t", tt.values, got, ok)
+		}
+	}
+}
+
+// TestBatches wants each pattern to be one that the testing package can read.
+func TestBatches(t *testing.T) {
+	for _, b := range batches {
+		for _, part := range append(strings.Split(b.bench, "/"), strings.Split(b.skip, "/")...) {
+			if _, err := regexp.Compile(part); err != nil {
+				t.Errorf("%s: %v", b.name, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,65 @@
+package primitive
+
+// VerificationKey is a public signature key made ready to verify many
+// signatures: with Ed25519 a fifth faster than [Suite.Verify] from the second
+// on. It is immutable, safe for concurrent use, and takes about 1.5 KiB with
+// Ed25519.
+type VerificationKey struct {
+	// ready is nil if the key is malformed: nothing verifies with it.
+	ready readyKey
+}
+
+// readyKey is a public key of one scheme, decoded.
+type readyKey interface {
+	// verify applies the rule of [Suite.Verify].
+	verify(message, sig []byte) bool
+}
+
+// VerificationKey makes a public key ready. Of a malformed one it makes a key
+// that verifies nothing, as [Suite.Verify] does.
+func (s *Suite) VerificationKey(pub []byte) *VerificationKey {
+	ready, ok := s.sig.ready(pub)
+	if !ok {
+		return new(VerificationKey)
+	}
+	return &VerificationKey{ready}
+}
+
+// Verify fails with ErrSignature unless sig is the signature of the message by
+// the key. It accepts what [Suite.Verify] accepts.
+func (k *VerificationKey) Verify(message, sig []byte) error {
+	if k.ready == nil || !k.ready.verify(message, sig) {
+		return ErrSignature
+	}
+	return nil
+}
+
+// Verification is one signature to verify.
+type Verification struct {
+	Key          *VerificationKey
+	Message, Sig []byte
+}
+
+// VerifyBatch verifies many signatures of application messages, by keys of one
+// scheme or several, with Ed25519 in a third of the time that they take one by
+// one. The result has an error for each entry: nil or ErrSignature. What
+// [VerificationKey.Verify] accepts, it accepts too; with Ed25519 the equation is
+// the one with cofactor (unless the standard library is at work), so it must not
+// decide on anything that changes a group. An entry's result does not depend on
+// the other entries.
+func VerifyBatch(vs []Verification) []error {
+	errs := make([]error, len(vs))
+	batch := make([]int, 0, min(len(vs), batchSize))
+	for i := range vs {
+		if _, ok := vs[i].Key.ready.(*voiKey); !ok {
+			errs[i] = vs[i].Key.Verify(vs[i].Message, vs[i].Sig)
+			continue
+		}
+		if batch = append(batch, i); len(batch) == batchSize {
+			verifyEquation(vs, batch, errs)
+			batch = batch[:0]
+		}
+	}
+	verifyEquation(vs, batch, errs)
+	return errs
+}

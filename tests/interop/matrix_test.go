@@ -1,0 +1,168 @@
+package interop
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/conclave-mls/conclave"
+	"github.com/conclave-mls/conclave/tests/enginetest"
+)
+
+var updateMatrix = flag.Bool("update", false, "write docs/interop.md instead of comparing it")
+
+// matrixFile is what TestMatrix writes and compares.
+const matrixFile = "../../docs/interop.md"
+
+// peer is an implementation that we talk to, or several in one group.
+type peer struct {
+	name    string
+	suites  []conclave.CipherSuite
+	profile conclave.Profile // of our clients
+	// window is how many messages it reads in reverse order.
+	window int
+	// codes tells that its errors have codes.
+	codes bool
+	// joins tells that it can join our groups by external commit.
+	joins     bool
+	scenarios []scenario
+	// known are the scenarios that fail for a reason on its side.
+	known []known
+
+	scripts []string
+	nodes   []*node
+	results [][]error // by scenario, then suite; nil until played
+}
+
+// known is a failure of a peer that is expected, so that the day it ends is noticed.
+type known struct {
+	scenario string
+	err      string // what the error's text contains
+	because  string
+}
+
+// TestMatrix plays every scenario with every peer in every suite it has, and holds docs/interop.md against what came out. With -update it writes the page.
+func TestMatrix(t *testing.T) {
+	installPeers(t)
+	ds := enginetest.NewDeliveryService()
+	engine, err := conclave.Open(t.Context(), "", conclave.Options{InMemory: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := engine.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	running := make(map[string]*node)
+	for _, p := range peers {
+		for _, script := range p.scripts {
+			if running[script] == nil {
+				running[script] = startNode(t, script, ds)
+			}
+			p.nodes = append(p.nodes, running[script])
+		}
+		p.results = make([][]error, len(p.scenarios))
+		for i := range p.results {
+			p.results[i] = make([]error, len(p.suites))
+		}
+	}
+	var played sync.Map
+	t.Run("play", func(t *testing.T) {
+		for number, p := range peers {
+			t.Run(strings.ReplaceAll(p.name, " ", "_"), func(t *testing.T) {
+				t.Parallel()
+				for column, suite := range p.suites {
+					t.Run(fmt.Sprintf("suite%d", suite), func(t *testing.T) {
+						for row, sc := range p.scenarios {
+							t.Run(strings.ReplaceAll(sc.name, " ", "_"), func(t *testing.T) {
+								s := &stage{
+									ctx: t.Context(), engine: engine, ds: ds, peer: p, suite: suite, number: 100*number + row,
+									group:   conclave.ConversationID(fmt.Sprintf("%s, scenario %d, suite %d", p.name, row, suite)),
+									parties: make(map[conclave.ClientID]party),
+								}
+								err := s.play(sc.play)
+								p.results[row][column] = err
+								played.Store([3]int{number, row, column}, true)
+								p.judge(t, sc.name, err)
+							})
+						}
+					})
+				}
+			})
+		}
+	})
+	for number, p := range peers {
+		for row := range p.scenarios {
+			for column := range p.suites {
+				if _, ok := played.Load([3]int{number, row, column}); !ok {
+					return // a part of the matrix, chosen with -run
+				}
+			}
+		}
+	}
+	compareMatrix(t, renderMatrix())
+}
+
+// judge fails the test for a failure that is not known, and for one that is known and did not happen.
+func (p *peer) judge(t *testing.T, scenario string, err error) {
+	t.Helper()
+	var unsupported errUnsupported
+	k := p.knownOf(scenario)
+	switch {
+	case errors.As(err, &unsupported):
+	case k == nil && err != nil:
+		t.Error(err)
+	case k != nil && err == nil:
+		t.Errorf("works, although known to fail: %s", k.because)
+	case k != nil && !strings.Contains(err.Error(), k.err):
+		t.Errorf("%v, known to fail with %q", err, k.err)
+	}
+}
+
+func (p *peer) knownOf(scenario string) *known {
+	for i, k := range p.known {
+		if k.scenario == scenario {
+			return &p.known[i]
+		}
+	}
+	return nil
+}
+
+func compareMatrix(t *testing.T, got string) {
+	t.Helper()
+	if t.Failed() {
+		return
+	}
+	if *updateMatrix {
+		if err := os.WriteFile(matrixFile, []byte(got), 0o644); err != nil { //nolint:gosec // a document
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(matrixFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got == string(want) {
+		return
+	}
+	gotLines, wantLines := strings.Split(got, "\n"), strings.Split(string(want), "\n")
+	for i := range max(len(gotLines), len(wantLines)) {
+		g, w := lineAt(gotLines, i), lineAt(wantLines, i)
+		if g != w {
+			t.Fatalf("docs/interop.md differs from what was seen, first in line %d (go test -run TestMatrix -update writes it):\nseen %s\npage %s", i+1, g, w)
+		}
+	}
+}
+
+func lineAt(lines []string, i int) string {
+	if i < len(lines) {
+		return lines[i]
+	}
+	return ""
+}

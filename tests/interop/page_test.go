@@ -1,0 +1,72 @@
+package interop
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+const pageBegin = `# Live conversations with other implementations
+
+Written by ` + "`tests/interop`" + ` (` + "`go test -run TestMatrix -update`" + ` in that folder), which plays all of it against the real peers in Node and holds this page in
+` + "`.ci/run`" + `. Every scenario ends with a text of every member to every other, and after every step all members compare epoch, member list and a secret of MLS's
+exporter. The delivery service takes one commit for each epoch, as Wire's does. *We* is this engine, *they* is the peer.
+
+Peers: %s.
+
+- **yes**: it works.
+- **–**: the peer's published API has no such function; the number says which.
+- **no**: it fails for the reason under the number.
+`
+
+// renderMatrix writes the page from the results.
+func renderMatrix() string {
+	var b strings.Builder
+	var versions []string
+	for _, p := range peers {
+		for _, n := range p.nodes {
+			if !slices.Contains(versions, n.version) {
+				versions = append(versions, n.version)
+			}
+		}
+	}
+	fmt.Fprintf(&b, pageBegin, strings.Join(versions, ", "))
+	var notes []string
+	note := func(text string) int {
+		i := slices.Index(notes, text)
+		if i < 0 {
+			i = len(notes)
+			notes = append(notes, text)
+		}
+		return i + 1
+	}
+	for _, p := range peers {
+		fmt.Fprintf(&b, "\n## %s\n\n| scenario |", p.name)
+		for _, suite := range p.suites {
+			fmt.Fprintf(&b, " suite %d |", suite)
+		}
+		b.WriteString("\n| --- |" + strings.Repeat(" --- |", len(p.suites)) + "\n")
+		for row, sc := range p.scenarios {
+			fmt.Fprintf(&b, "| %s |", sc.name)
+			for column := range p.suites {
+				err := p.results[row][column]
+				var unsupported errUnsupported
+				switch {
+				case err == nil:
+					b.WriteString(" yes |")
+				case errors.As(err, &unsupported):
+					fmt.Fprintf(&b, " – (%d) |", note(fmt.Sprintf("%s: %s", p.name, unsupported)))
+				default:
+					fmt.Fprintf(&b, " no (%d) |", note(fmt.Sprintf("%s: %s", p.name, p.knownOf(sc.name).because)))
+				}
+			}
+			b.WriteString("\n")
+		}
+	}
+	b.WriteString("\n## Notes\n\n")
+	for i, n := range notes {
+		fmt.Fprintf(&b, "%d. %s\n", i+1, n)
+	}
+	return b.String()
+}

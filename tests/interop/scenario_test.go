@@ -1,0 +1,456 @@
+package interop
+
+import (
+	crand "crypto/rand"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/conclave-mls/conclave"
+	"github.com/conclave-mls/conclave/mlsgroup"
+)
+
+// scenario is one row of the matrix.
+type scenario struct {
+	name string
+	play func(*stage)
+}
+
+// either plays a scene with the engine's client in the first part, or the peer's.
+func either(oursFirst bool, scene func(s *stage, first, second party)) func(*stage) {
+	return func(s *stage) {
+		ours, theirs := s.ours(), s.theirs()
+		if oursFirst {
+			scene(s, ours, theirs)
+		} else {
+			scene(s, theirs, ours)
+		}
+	}
+}
+
+// both makes the two rows of a scene that is played with either in the first part. %s stands for the one in the first part.
+func both(ours, theirs string, scene func(s *stage, first, second party)) []scenario {
+	return []scenario{{ours, either(true, scene)}, {theirs, either(false, scene)}}
+}
+
+// scenarios are the rows, in the order of the matrix.
+var scenarios = slices.Concat(
+	both("we create and add them; texts both ways", "they create and add us; texts both ways", createAndAdd),
+	both("we add a third and a fourth", "they add a third and a fourth", addMore),
+	both("we update", "they update", update),
+	both("we remove a member of theirs", "they remove a member of ours", remove),
+	both("we join by external commit", "they join by external commit", externalJoin),
+	both("we lose our state and rejoin by external commit", "they lose their state and rejoin by external commit", rejoin),
+	both("we propose an Add, they commit", "they propose an Add, we commit", proposeAdd),
+	both("we propose a Remove, they commit", "they propose a Remove, we commit", proposeRemove),
+	both("we propose an Update, they commit", "they propose an Update, we commit", proposeUpdate),
+	both("we commit our own proposals", "they commit their own proposals", proposeAndCommit),
+	both("our new client proposes its own Add, they commit", "their new client proposes its own Add, we commit", externalAdd),
+	both("an external sender removes; we created, they commit", "an external sender removes; they created, we commit", externalRemove),
+	both("our messages come in another order", "their messages come in another order", outOfOrder),
+	both("all of ours comes twice", "all of theirs comes twice", twice),
+	both("our messages come up to three epochs late", "their messages come up to three epochs late", late),
+	both("our messages come before the commit of their epoch", "their messages come before the commit of their epoch", early),
+	both("both commit, they lose", "both commit, we lose", race),
+	both("they miss commits for good, notice and rejoin", "we miss commits for good, notice and rejoin", missed),
+	both("we are removed and added again", "they are removed and added again", again),
+	[]scenario{
+		{"we change credential and signature key", rotate(true)},
+		{"they change credential and signature key", rotate(false)},
+	},
+	both("they have history sharing turned on and off by us", "we follow their history client", history),
+	[]scenario{{"thirty random steps of up to six clients of both", func(s *stage) { s.random(30, s.both, s.both, s.both) }}},
+)
+
+func createAndAdd(s *stage, creator, other party) {
+	s.found(creator, other)
+	for range 3 {
+		s.talk()
+	}
+}
+
+func addMore(s *stage, adder, other party) {
+	s.found(other, adder)
+	third, fourth := s.ours(), s.theirs()
+	s.add(adder, third)
+	s.talk()
+	s.add(adder, fourth)
+	s.talk()
+	for _, p := range []party{third, fourth, other, adder} {
+		check(p.update(s.group))
+		s.settle()
+	}
+	s.talk()
+}
+
+func update(s *stage, updater, other party) {
+	s.found(other, updater)
+	for range 3 {
+		check(updater.update(s.group))
+		s.settle()
+		s.talk()
+	}
+	check(other.update(s.group))
+	s.settle()
+	s.talk()
+}
+
+// companion opens one more client of the implementation that a party is of.
+func (s *stage) companion(p party) party {
+	if _, ours := p.(*engineParty); ours {
+		return s.ours()
+	}
+	return s.theirs()
+}
+
+func remove(s *stage, remover, other party) {
+	third := s.companion(other)
+	s.found(remover, other, third)
+	check(remover.remove(s.group, other.ID()))
+	s.settle()
+	s.gone(other)
+	s.talk()
+	check(third.update(s.group))
+	s.settle()
+	s.talk()
+}
+
+func externalJoin(s *stage, joiner, other party) {
+	third := s.companion(joiner)
+	s.found(other, third)
+	check(joiner.externalJoin(s.ds.GroupInfo(s.group)))
+	s.settle()
+	s.talk()
+	check(other.update(s.group))
+	s.settle()
+	s.talk()
+}
+
+func rejoin(s *stage, loser, other party) {
+	third := s.companion(loser)
+	s.found(other, loser, third)
+	check(loser.wipe(s.group))
+	check(loser.externalJoin(s.ds.GroupInfo(s.group)))
+	s.settle()
+	if n := len(s.members()); n != 3 {
+		fail("%d members after the rejoin, want 3", n)
+	}
+	s.talk()
+}
+
+// publish sends a proposal of a member to the others.
+func (s *stage) publish(p party, o proposal) {
+	s.ds.Send(p.ID(), s.group, must(p.propose(s.group, o)))
+}
+
+func proposeAdd(s *stage, proposer, committer party) {
+	third := s.companion(committer)
+	s.found(committer, proposer)
+	s.publish(proposer, proposal{add: s.claim(third)[0]})
+	s.settle()
+	check(committer.commit(s.group))
+	s.settle()
+	s.talk()
+}
+
+func proposeRemove(s *stage, proposer, committer party) {
+	third := s.companion(committer)
+	s.found(committer, proposer, third)
+	s.publish(proposer, proposal{remove: third.ID()})
+	s.settle()
+	check(committer.commit(s.group))
+	s.settle()
+	s.gone(third)
+	s.talk()
+}
+
+func proposeUpdate(s *stage, proposer, committer party) {
+	s.found(committer, proposer)
+	s.publish(proposer, proposal{})
+	s.settle()
+	check(committer.commit(s.group))
+	s.settle()
+	s.talk()
+	check(proposer.update(s.group))
+	s.settle()
+	s.talk()
+}
+
+func proposeAndCommit(s *stage, proposer, other party) {
+	third, fourth := s.companion(other), s.companion(proposer)
+	s.found(other, proposer, third)
+	s.publish(proposer, proposal{remove: third.ID()})
+	s.publish(proposer, proposal{add: s.claim(fourth)[0]})
+	s.settle()
+	check(proposer.commit(s.group))
+	s.settle()
+	s.gone(third)
+	s.talk()
+}
+
+// tell hands a proposal that comes from outside to all members.
+func (s *stage) tell(message []byte) {
+	for _, p := range s.members() {
+		r, err := p.decrypt(s.group, message)
+		if err != nil {
+			fail("%s: %w", s.nameOf(p), err)
+		}
+		if r.outcome != conclave.OutcomeProposal.String() {
+			fail("%s took a proposal from outside for a %s", s.nameOf(p), r.outcome)
+		}
+	}
+}
+
+func externalAdd(s *stage, joiner, committer party) {
+	third := s.companion(joiner)
+	s.found(committer, third)
+	epoch, _ := s.ds.Epoch(s.group)
+	s.tell(must(joiner.externalAdd(s.group, epoch, s.ds.GroupInfo(s.group))))
+	check(committer.commit(s.group))
+	s.settle()
+	s.talk()
+}
+
+func externalRemove(s *stage, creator, committer party) {
+	signer, err := mlsgroup.NewSigner(crand.Reader, s.suite, basic("wire-server"))
+	check(err)
+	third := s.companion(creator)
+	s.foundWith(creation{externalSender: signer.Public}, creator, committer, third)
+	for _, p := range []party{creator, committer} {
+		if key := must(p.externalSender(s.group)); !slices.Equal(key, signer.Public) {
+			fail("%s knows another external sender", s.nameOf(p))
+		}
+	}
+	leaf := slices.Index(must(creator.state(s.group)).members, third.ID())
+	epoch, _ := s.ds.Epoch(s.group)
+	s.tell(must(mlsgroup.NewExternalProposal(mlsgroup.Input{Rand: crand.Reader, Signer: signer}, mlsgroup.ExternalProposalOptions{
+		CipherSuite: s.suite, GroupID: []byte(s.group), Epoch: epoch,
+		Proposal: &mlsgroup.Proposal{Type: mlsgroup.ProposalTypeRemove, Remove: &mlsgroup.Remove{Removed: mlsgroup.LeafIndex(leaf)}},
+	})))
+	check(committer.commit(s.group))
+	s.settle()
+	s.gone(third)
+	s.talk()
+}
+
+func outOfOrder(s *stage, sender, receiver party) {
+	s.found(sender, receiver)
+	window := 5
+	if _, ours := receiver.(*engineParty); !ours {
+		window = s.peer.window
+	}
+	for range 2 {
+		var texts []string
+		var sealed [][]byte
+		for range window {
+			text, m := s.seal(sender)
+			texts, sealed = append(texts, text), append(sealed, m)
+		}
+		for i := range slices.Backward(sealed) {
+			s.reads(receiver, sealed[i], texts[i])
+		}
+	}
+	s.talk()
+}
+
+func twice(s *stage, sender, receiver party) {
+	s.found(sender, receiver)
+	text, sealed := s.seal(sender)
+	s.reads(receiver, sealed, text)
+	s.wantCode(s.refuses(receiver, sealed), "DuplicateMessage")
+
+	check(sender.update(s.group))
+	commit := s.take(receiver).Message
+	must(receiver.decrypt(s.group, commit))
+	s.wantCode(s.refuses(receiver, commit), "DuplicateMessage")
+	s.settle()
+	s.wantCode(s.refuses(receiver, sealed), "DuplicateMessage")
+
+	check(receiver.update(s.group))
+	s.settle()
+	s.wantCode(s.refuses(receiver, commit), "StaleCommit")
+	s.talk()
+}
+
+func late(s *stage, sender, receiver party) {
+	s.found(sender, receiver)
+	const epochs = 3
+	var texts []string
+	var sealed [][]byte
+	for i := range epochs {
+		text, m := s.seal(sender)
+		texts, sealed = append(texts, text), append(sealed, m)
+		if i%2 == 0 {
+			check(sender.update(s.group))
+		} else {
+			check(receiver.update(s.group))
+		}
+		s.settle()
+	}
+	for i := range sealed {
+		s.reads(receiver, sealed[i], texts[i])
+	}
+	s.talk()
+}
+
+func early(s *stage, sender, receiver party) {
+	s.found(sender, receiver)
+	check(sender.update(s.group))
+	commit := s.take(receiver).Message
+	text, sealed := s.seal(sender)
+	_, err := receiver.decrypt(s.group, sealed)
+	r := must(receiver.decrypt(s.group, commit))
+	if err != nil { // one that keeps nothing gets it again
+		s.wantCode(err, "BufferedFutureMessage")
+		s.reads(receiver, sealed, text)
+	} else if got := r.texts(); !slices.Equal(got, []string{text}) {
+		fail("%s released %q, want %q", s.nameOf(receiver), got, text)
+	}
+	s.settle()
+	s.talk()
+}
+
+func race(s *stage, winner, loser party) {
+	third := s.companion(winner)
+	s.found(loser, winner)
+	check(winner.update(s.group))
+	s.wantCode(loser.add(s.group, s.claim(third)...), "MessageRejected")
+	s.settle()
+	s.talk()
+	s.add(loser, third)
+	s.talk()
+}
+
+func missed(s *stage, sender, loser party) {
+	third := s.companion(sender)
+	s.found(sender, loser, third)
+	for range 2 {
+		check(sender.update(s.group))
+		s.take(loser)
+	}
+	s.say(sender)
+	_, err := s.next(loser)
+	s.wantCode(err, "WrongEpoch")
+	check(loser.externalJoin(s.ds.GroupInfo(s.group)))
+	for _, p := range []party{sender, third} {
+		for len(s.ds.Waiting(p.ID(), 1)) > 0 {
+			must(s.next(p))
+		}
+	}
+	s.settle()
+	s.talk()
+}
+
+func again(s *stage, removed, other party) {
+	third := s.companion(other)
+	s.found(other, removed, third)
+	for range 2 {
+		check(other.remove(s.group, removed.ID()))
+		s.settle()
+		s.gone(removed)
+		s.add(third, removed)
+		s.talk()
+	}
+}
+
+// rotate plays with clients of ours that allow it: in Wire's profile a change of key without a certificate is refused unless an option is set.
+func rotate(oursRotate bool) func(*stage) {
+	return func(s *stage) {
+		allow := conclave.ClientOptions{BasicKeyChange: true}
+		ours, theirs := s.oursWith(allow), s.theirs()
+		if oursRotate {
+			changeKey(s, ours, theirs, s.oursWith(allow))
+		} else {
+			changeKey(s, theirs, ours, s.oursWith(allow))
+		}
+	}
+}
+
+func changeKey(s *stage, rotator, other, third party) {
+	s.found(other, rotator, third)
+	check(rotator.rotate(s.group))
+	s.settle()
+	s.talk()
+	check(rotator.update(s.group))
+	s.settle()
+	check(other.update(s.group))
+	s.settle()
+	s.talk()
+}
+
+func history(s *stage, sharer, other party) {
+	s.found(other, sharer)
+	check(sharer.history(s.group, true))
+	s.settle()
+	if n := len(s.ds.Members(s.group)); n != 3 {
+		fail("%d members with the history client, want 3", n)
+	}
+	s.talk()
+	check(sharer.history(s.group, false))
+	s.settle()
+	s.talk()
+}
+
+// both opens a client of this engine and one of the peer.
+func (s *stage) both() []party { return []party{s.ours(), s.theirs()} }
+
+// random plays steps drawn from a fixed seed with the clients that the casts open: whoever is outside is added or joins, whoever is inside removes, updates,
+// proposes and talks.
+func (s *stage) random(steps int, casts ...func() []party) {
+	r := rand.New(rand.NewPCG(1, uint64(s.suite)))
+	first := casts[0]()
+	s.found(first[0], first[1:]...)
+	for _, cast := range casts[1:] {
+		cast()
+	}
+	for range steps {
+		inside := s.members()
+		var outside []party
+		for _, p := range s.sorted() {
+			if !slices.Contains(inside, p) {
+				outside = append(outside, p)
+			}
+		}
+		r.Shuffle(len(inside), func(i, j int) { inside[i], inside[j] = inside[j], inside[i] })
+		actor := inside[0]
+		switch step := r.IntN(10); {
+		case step < 3 && len(outside) > 0:
+			added := outside[:1+r.IntN(min(2, len(outside)))]
+			s.addOnly(actor, added...)
+		case step < 5 && len(inside) > 3:
+			check(actor.remove(s.group, inside[1].ID()))
+		case step < 6 && len(outside) > 0:
+			joiner := outside[r.IntN(len(outside))]
+			if _, ours := joiner.(*engineParty); ours || s.peer.joins {
+				check(joiner.externalJoin(s.ds.GroupInfo(s.group)))
+			}
+		case step < 8:
+			check(actor.update(s.group))
+		case len(inside) > 3:
+			i := slices.IndexFunc(inside, func(p party) bool { _, ours := p.(*engineParty); return ours })
+			if i < 0 {
+				continue
+			}
+			s.publish(inside[i], proposal{})
+			s.publish(inside[i], proposal{remove: inside[(i+1)%len(inside)].ID()})
+			s.settle()
+			check(inside[(i+2)%len(inside)].commit(s.group))
+		}
+		s.settle()
+		s.talk()
+	}
+}
+
+// sorted lists all parties, ordered by id.
+func (s *stage) sorted() []party {
+	var all []party
+	for _, p := range s.parties {
+		all = append(all, p)
+	}
+	slices.SortFunc(all, func(a, b party) int {
+		if a.ID() < b.ID() {
+			return -1
+		}
+		return 1
+	})
+	return all
+}
