@@ -16,6 +16,7 @@ const (
 	// Conversations and clients.
 	CodeConversationNotFound      Code = "ConversationNotFound"
 	CodeConversationAlreadyExists Code = "ConversationAlreadyExists"
+	CodeParentGroupNotFound       Code = "ParentGroupNotFound"
 	CodeClientNotFound            Code = "ClientNotFound"
 	CodeClientAlreadyExists       Code = "ClientAlreadyExists"
 	CodeMemberNotFound            Code = "MemberNotFound"
@@ -120,6 +121,7 @@ var codes = []struct {
 	{messages.ErrTransactionFailed, CodeTransactionFailed},
 	{messages.ErrConversationNotFound, CodeConversationNotFound},
 	{messages.ErrConversationAlreadyExists, CodeConversationAlreadyExists},
+	{messages.ErrParentGroupNotFound, CodeParentGroupNotFound},
 	{messages.ErrClientNotFound, CodeClientNotFound},
 	{messages.ErrClientAlreadyExists, CodeClientAlreadyExists},
 	{messages.ErrKeypairNotFound, CodeKeypairNotFound},
