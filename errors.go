@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/proteus"
+	"github.com/conclave-mls/conclave/proteus/cryptobox"
 	"github.com/conclave-mls/conclave/store"
 )
 
@@ -39,6 +41,15 @@ const (
 	CodeCredentialStillInUse Code = "CredentialStillInUse" // see CredentialInUse
 	CodeInvalidArgument      Code = "InvalidArgument"
 	CodeKeypairNotFound      Code = "NoProvisionalIdentityFound" // no key pair waits under the provisional id
+
+	// Proteus. See ProteusError for the number.
+	CodeProteusNotInitialized Code = "ProteusNotInitialized" // call Proteus.Init first
+	CodeSessionNotFound       Code = "SessionNotFound"
+	CodeRemoteIdentityChanged Code = "RemoteIdentityChanged" // the other device was set up anew, or is another
+	CodePreKeyExists          Code = "PreKeyExists"
+	CodeNoPreKeyID            Code = "NoPreKeyID" // all are taken
+	CodeProteus               Code = "Proteus"    // any other error of the protocol
+	CodeCryptoboxNotFound     Code = "CryptoboxNotFound"
 
 	// Commits and the delivery service.
 	CodeMessageRejected      Code = "MessageRejected"      // the commit lost or was refused; see MessageRejected
@@ -137,6 +148,14 @@ var codes = []struct {
 	{messages.ErrCredentialNotFound, CodeCredentialNotFound},
 	{messages.ErrWrongCredential, CodeWrongCredential},
 	{messages.ErrInvalidArgument, CodeInvalidArgument},
+	{messages.ErrProteusNotInitialized, CodeProteusNotInitialized},
+	{messages.ErrSessionNotFound, CodeSessionNotFound},
+	{messages.ErrPreKeyExists, CodePreKeyExists},
+	{messages.ErrNoPreKeyID, CodeNoPreKeyID},
+	{proteus.ErrDuplicateMessage, CodeDuplicateMessage},
+	{proteus.ErrRemoteIdentityChanged, CodeRemoteIdentityChanged},
+	{cryptobox.ErrNotFound, CodeCryptoboxNotFound},
+	{cryptobox.ErrNoIdentity, CodeCryptoboxNotFound},
 	{messages.ErrNotSent, CodeNotSent},
 	{messages.ErrSending, CodeSending},
 	{messages.ErrNoTransport, CodeTransportNotProvided},
@@ -178,6 +197,9 @@ func codeOf(err error) Code {
 		if errors.Is(err, c.cause) {
 			return c.code
 		}
+	}
+	if asA[*ProteusError](err) {
+		return CodeProteus
 	}
 	return CodeOther
 }

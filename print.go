@@ -43,3 +43,6 @@ func (lane) Format(f fmt.State, _ rune)             { secret.Print(f, "conclave.
 func (results) Format(f fmt.State, _ rune)          { secret.Print(f, "conclave.results") }
 func (waiting) Format(f fmt.State, _ rune)          { secret.Print(f, "conclave.waiting") }
 func (scope) Format(f fmt.State, _ rune)            { secret.Print(f, "conclave.scope") }
+
+// Format writes that it is a Proteus.
+func (Proteus) Format(f fmt.State, _ rune) { secret.Print(f, "conclave.Proteus") }

@@ -144,6 +144,7 @@ type room struct {
 	engine   *conclave.Engine
 	options  conclave.ClientOptions
 	pause    time.Duration // before a commit is sent again
+	policy   conclave.WirePolicy
 	bob      *conclave.Client
 	ada, tom *coreMember
 	backend  *mlsgroup.Signer
@@ -185,7 +186,7 @@ func (r *room) found() {
 	}))
 	welcome := r.ada.commit(addOf(r.bobsKeyPackage()), addOf(r.tom.bundle.KeyPackage)).Welcome
 	r.tom.join(welcome)
-	if _, err := r.bob.ProcessWelcome(r.t.Context(), welcome, conclave.JoinOptions{}); err != nil {
+	if _, err := r.bob.ProcessWelcome(r.t.Context(), welcome, conclave.JoinOptions{WirePolicy: r.policy}); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -258,8 +259,12 @@ func (r *room) refuse(message []byte, want conclave.Code) {
 // ahead lets ada and tom go on for some epochs, by commits of ada's that bob does not get yet.
 func (r *room) ahead(epochs int) {
 	r.t.Helper()
+	format := public
+	if r.policy == conclave.WirePolicyCiphertext {
+		format = private
+	}
 	for range epochs {
-		c := r.ada.commit().Commit
+		c := r.ada.commitAs(mlsgroup.CommitOptions{WireFormat: format}).Commit
 		r.tom.read(c)
 		r.kept = append(r.kept, c)
 	}

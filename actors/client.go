@@ -310,6 +310,10 @@ func (a *clientActor) list(tx *transaction, prefix []byte) ([]store.Record, erro
 // plan says which guards a request needs and what it does then.
 func (a *clientActor) plan(t *task) (*work, error) {
 	w := &work{task: t}
+	var ok bool
+	if w.needs, w.run, ok = a.planProteus(t); ok {
+		return w, nil
+	}
 	switch r := t.request.(type) {
 	case messages.AddCredential:
 		w.run = func() (messages.Reply, error) { return a.addCredential(t.tx, r) }

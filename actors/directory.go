@@ -12,6 +12,7 @@ import (
 	"github.com/conclave-mls/conclave/internal/secret"
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/mlsgroup"
+	"github.com/conclave-mls/conclave/proteus"
 	"github.com/conclave-mls/conclave/store"
 )
 
@@ -30,6 +31,7 @@ type client struct {
 	id          messages.ClientID
 	keys        store.Client
 	config      atomic.Pointer[clientConfig]
+	proteus     atomic.Pointer[proteus.Identity] // once it has been read
 	actor       ref
 	coordinator ref
 }
@@ -237,7 +239,7 @@ func (d *directory) wakeInDoubt(c *client) ([]messages.CommitInDoubt, error) {
 		all = append(all, f.doubt())
 		if !woken[f.conversation] {
 			woken[f.conversation] = true
-			d.sys.acquire(c, f.conversation).actor.send(wake{}) // which releases it
+			d.sys.acquire(c, entryKey{instance: c.instance, id: f.conversation}).actor.send(wake{}) // which releases it
 		}
 	}
 	return all, nil

@@ -245,7 +245,7 @@ func TestBusy(t *testing.T) {
 
 // acquireForTest returns how many requests a conversation holds.
 func (s *System) acquireForTest(p *peer, id messages.ConversationID) int64 {
-	e, ok := s.conversations.load(entryKey{p.instance, id})
+	e, ok := s.conversations.load(entryKey{instance: p.instance, id: id})
 	if !ok {
 		return 0
 	}

@@ -23,7 +23,9 @@ func (coordinator) Format(f fmt.State, _ rune)      { secret.Print(f, "actors.co
 func (credentialRecord) Format(f fmt.State, _ rune) { secret.Print(f, "actors.credentialRecord") }
 func (credentialUsed) Format(f fmt.State, _ rune)   { secret.Print(f, "actors.credentialUsed") }
 func (directory) Format(f fmt.State, _ rune)        { secret.Print(f, "actors.directory") }
+func (event) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.event") }
 func (guard) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.guard") }
+func (history) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.history") }
 func (inbound) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.inbound") }
 func (inflight) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.inflight") }
 func (join) Format(f fmt.State, _ rune)             { secret.Print(f, "actors.join") }
@@ -36,6 +38,7 @@ func (*openers) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.op
 func (pskRead) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.pskRead") }
 func (pskValue) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.pskValue") }
 func (resend) Format(f fmt.State, _ rune)           { secret.Print(f, "actors.resend") }
+func (resendResult) Format(f fmt.State, _ rune)     { secret.Print(f, "actors.resendResult") }
 func (result) Format(f fmt.State, _ rune)           { secret.Print(f, "actors.result") }
 func (rotate) Format(f fmt.State, _ rune)           { secret.Print(f, "actors.rotate") }
 func (sending) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.sending") }
@@ -44,3 +47,16 @@ func (state) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.st
 func (*task) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.task") }
 func (transactionActor) Format(f fmt.State, _ rune) { secret.Print(f, "actors.transactionActor") }
 func (work) Format(f fmt.State, _ rune)             { secret.Print(f, "actors.work") }
+func (session) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.session") }
+func (sessionStage) Format(f fmt.State, _ rune)     { secret.Print(f, "actors.sessionStage") }
+func (encryptStep) Format(f fmt.State, _ rune)      { secret.Print(f, "actors.encryptStep") }
+func (envelopeMade) Format(f fmt.State, _ rune)     { secret.Print(f, "actors.envelopeMade") }
+func (decryptStep) Format(f fmt.State, _ rune)      { secret.Print(f, "actors.decryptStep") }
+func (messageOpened) Format(f fmt.State, _ rune)    { secret.Print(f, "actors.messageOpened") }
+func (beginStep) Format(f fmt.State, _ rune)        { secret.Print(f, "actors.beginStep") }
+func (adoptSession) Format(f fmt.State, _ rune)     { secret.Print(f, "actors.adoptSession") }
+func (readStep) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.readStep") }
+func (identityRead) Format(f fmt.State, _ rune)     { secret.Print(f, "actors.identityRead") }
+func (preKeyTaken) Format(f fmt.State, _ rune)      { secret.Print(f, "actors.preKeyTaken") }
+func (adoptIdentity) Format(f fmt.State, _ rune)    { secret.Print(f, "actors.adoptIdentity") }
+func (adoptPreKey) Format(f fmt.State, _ rune)      { secret.Print(f, "actors.adoptPreKey") }

@@ -164,30 +164,37 @@ func (s *System) askConversation(ctx context.Context, at place, id messages.Conv
 	if len(id) > maxName {
 		return nil, fmt.Errorf("%w: conversation id of %d bytes", messages.ErrInvalidArgument, len(id))
 	}
+	t.ctx, t.send = ctx, at.send
+	return s.askEntry(ctx, at, entryKey{instance: at.client.instance, id: id}, t)
+}
+
+// askEntry sends a task to the actor of a row of the routing table.
+func (s *System) askEntry(ctx context.Context, at place, key entryKey, t *task) (messages.Reply, error) {
 	if at.tx != nil {
 		if err := at.tx.enter(); err != nil {
 			return nil, err
 		}
 		defer at.tx.leave()
 	}
-	e := s.acquire(at.client, id)
+	e := s.acquire(at.client, key)
 	defer e.release()
 	size := t.request.Size()
 	if err := e.gate.enter(size); err != nil {
 		return nil, err
 	}
 	defer e.gate.leave(size)
-	t.ctx, t.tx, t.send = ctx, at.tx, at.send
+	t.tx = at.tx
 	return t.wait(e.actor)
 }
 
-// entryKey names a conversation in the routing table.
+// entryKey names a conversation, or a Proteus session, in the routing table.
 type entryKey struct {
 	instance messages.Instance
 	id       messages.ConversationID
+	session  bool // id is a session's
 }
 
-// entry is a conversation's row of the routing table.
+// entry is the row of a conversation or a session in the routing table.
 type entry struct {
 	key   entryKey
 	actor ref
@@ -207,14 +214,17 @@ func (e *entry) release() {
 	e.refs.Add(-1)
 }
 
-// acquire returns the conversation's row and holds it.
-func (s *System) acquire(c *client, id messages.ConversationID) *entry {
-	key := entryKey{c.instance, id}
+// acquire returns a row and holds it, starting the actor if it is not in memory.
+func (s *System) acquire(c *client, key entryKey) *entry {
 	var e *entry
 	s.conversations.update(key, func(old *entry, ok bool) (*entry, bool) {
 		if e = old; !ok {
 			e = &entry{key: key, gate: newGate(s.options.MaxConversationRequests, s.options.MaxConversationBytes)}
-			e.actor = s.host.spawn(newConversation(s, c, e))
+			if key.session {
+				e.actor = s.host.spawn(newSession(s, c, e))
+			} else {
+				e.actor = s.host.spawn(newConversation(s, c, e))
+			}
 		}
 		e.hold()
 		return e, true

@@ -12,7 +12,7 @@ import (
 // else may be under way there.
 func (p *peer) staged(id messages.ConversationID) *stage {
 	p.t.Helper()
-	e, ok := p.sys.conversations.load(entryKey{p.instance, id})
+	e, ok := p.sys.conversations.load(entryKey{instance: p.instance, id: id})
 	if !ok {
 		p.t.Fatal("the conversation has no actor")
 	}

@@ -150,10 +150,13 @@ func messageFloor(s *primitive.Suite, size int) (encrypt, decrypt func() error, 
 	return encrypt, decrypt, errors.Join(err1, err2)
 }
 
-// signed is a message with its signature. All have a key of their own, as the
-// members of a group do.
-func signed(s *primitive.Suite, label string, n, size int) ([]primitive.Verification, error) {
-	vs := make([]primitive.Verification, n)
+// A signed message is verified by a key that is not known before.
+type signed struct{ pub, message, sig []byte }
+
+// signedBy signs n messages. All have a key of their own, as the members of a group
+// do.
+func signedBy(s *primitive.Suite, label string, n, size int) ([]signed, error) {
+	vs := make([]signed, n)
 	for i := range vs {
 		priv, pub, err := s.GenerateSignatureKey(material(s, fmt.Sprint("key", i), s.SeedSize()))
 		if err != nil {
@@ -164,7 +167,7 @@ func signed(s *primitive.Suite, label string, n, size int) ([]primitive.Verifica
 		if err != nil {
 			return nil, err
 		}
-		vs[i] = primitive.Verification{Pub: pub, Message: m, Sig: sig}
+		vs[i] = signed{pub, m, sig}
 	}
 	return vs, nil
 }
@@ -181,7 +184,7 @@ func hashTree(s *primitive.Suite, members int, leaf, parent []byte) {
 }
 
 // signatures are what joining and adding verify. They are made once for a suite.
-type signatures struct{ leaves, keyPackages, infos []primitive.Verification }
+type signatures struct{ leaves, keyPackages, infos []signed }
 
 var groupSignatures = map[uint16]signatures{}
 
@@ -190,13 +193,13 @@ func signaturesOf(s *primitive.Suite) (v signatures, err error) {
 	if ok {
 		return v, nil
 	}
-	if v.leaves, err = signed(s, "leaf", floorMembers, leafTBSLen); err != nil {
+	if v.leaves, err = signedBy(s, "leaf", floorMembers, leafTBSLen); err != nil {
 		return v, err
 	}
-	if v.keyPackages, err = signed(s, "key package", floorMembers-1, keyPackageLen); err != nil {
+	if v.keyPackages, err = signedBy(s, "key package", floorMembers-1, keyPackageLen); err != nil {
 		return v, err
 	}
-	if v.infos, err = signed(s, "group info", 1, groupInfoLen+floorMembers*leafLen); err != nil {
+	if v.infos, err = signedBy(s, "group info", 1, groupInfoLen+floorMembers*leafLen); err != nil {
 		return v, err
 	}
 	groupSignatures[s.ID()] = v
@@ -227,12 +230,12 @@ func groupFloor(s *primitive.Suite) (join, add func() error, err error) {
 		// RFC 9180 hashes the encrypted group info, with the tree inside, into each
 		// seal. It is the same for all, so a floor hashes it once.
 		info = material(s, "info", s.HashSize())
-		room = make([]byte, 0, len(infos[0].Message)+s.TagSize())
+		room = make([]byte, 0, len(infos[0].message)+s.TagSize())
 	)
 	for i := range schedule {
 		schedule[i] = newDerivation(s, fmt.Sprint("epoch", i), s.HashSize(), s.HashSize())
 	}
-	sealedInfo, err := s.SealAEAD(nil, key, nonce, nil, infos[0].Message)
+	sealedInfo, err := s.SealAEAD(nil, key, nonce, nil, infos[0].message)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -240,9 +243,9 @@ func groupFloor(s *primitive.Suite) (join, add func() error, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	verify := func(vs []primitive.Verification) error {
+	verify := func(vs []signed) error {
 		for i := range vs {
-			if err := s.Verify(vs[i].Pub, vs[i].Message, vs[i].Sig); err != nil {
+			if err := s.Verify(vs[i].pub, vs[i].message, vs[i].sig); err != nil {
 				return err
 			}
 		}
@@ -271,7 +274,7 @@ func groupFloor(s *primitive.Suite) (join, add func() error, err error) {
 		if err := expand(s, epochSecret, schedule); err != nil {
 			return err
 		}
-		if _, err := s.SealAEAD(room, key, nonce, nil, infos[0].Message); err != nil {
+		if _, err := s.SealAEAD(room, key, nonce, nil, infos[0].message); err != nil {
 			return err
 		}
 		var space [64]byte

@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+
+	"github.com/conclave-mls/conclave/proteus"
 )
 
 // Errors that answer a request. Where a name is one that Wire's clients know, it is
@@ -54,6 +56,15 @@ var (
 	ErrInvalidArgument = errors.New("messages: invalid argument")
 	// ErrNoTransport: the client was opened without a transport.
 	ErrNoTransport = errors.New("messages: no transport")
+
+	// ErrProteusNotInitialized: the client has no Proteus identity.
+	ErrProteusNotInitialized = errors.New("messages: proteus is not initialized")
+	// ErrSessionNotFound: the client has no Proteus session of that id.
+	ErrSessionNotFound = errors.New("messages: proteus session not found")
+	// ErrPreKeyExists: the client has a prekey of that id.
+	ErrPreKeyExists = errors.New("messages: prekey exists")
+	// ErrNoPreKeyID: the client has a prekey of every id.
+	ErrNoPreKeyID = errors.New("messages: no prekey id is left")
 
 	// ErrSending: the conversation waits for the delivery service on behalf of the
 	// same transaction; it can read and decrypt meanwhile, nothing else.
@@ -136,7 +147,10 @@ func (e *TransactionFailed) Unwrap() []error { return []error{ErrTransactionFail
 // Ignorable tells whether an error of DecryptMessage means only that there is
 // nothing to do: a duplicate, a late or an own message.
 func Ignorable(err error) bool {
-	for _, e := range []error{ErrDuplicateMessage, ErrSelfCommitIgnored, ErrStaleProposal, ErrStaleCommit, ErrMessageEpochTooOld} {
+	for _, e := range []error{
+		ErrDuplicateMessage, ErrSelfCommitIgnored, ErrStaleProposal, ErrStaleCommit, ErrMessageEpochTooOld,
+		proteus.ErrDuplicateMessage, proteus.ErrOutdatedMessage,
+	} {
 		if errors.Is(err, e) {
 			return true
 		}

@@ -15,7 +15,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(CommitMerged), new(CommitPendingProposals), new(CommitSettled), new(ConversationCreated), new(ConversationJoined), new(ConversationRead),
 		new(ConversationsListed), new(ConversationWiped), new(CountKeyPackages), new(CreateConversation), new(CredentialAdded), new(CredentialEntry),
 		new(CredentialInUse), new(CredentialRemoved), new(CredentialsListed), new(DataRead), new(DataSet), new(DecryptMessage), new(DecryptMessages), new(MessagesDecrypted), new(ProposePSK), new(DecryptResult),
-		new(DeleteKeyPackages), new(DeleteStaleKeyPackages), new(DeletePSK), new(DropInDoubt), new(EncryptMessage), new(GenerateKeypairs), new(Keypair), new(KeypairsGenerated), new(EpochChanged), new(ExportGroupInfo),
+		new(DeleteKeyPackages), new(DeleteStaleKeyPackages), new(DeletePSK), new(DisableHistorySharing), new(DropInDoubt), new(EnableHistorySharing), new(HistoryClientCreated), new(EncryptMessage), new(GenerateKeypairs), new(Keypair), new(KeypairsGenerated), new(EpochChanged), new(ExportGroupInfo),
 		new(ExportSecret), new(FinalConversation), new(Finish), new(Finished), new(GenerateKeyPackages), new(GroupInfoExported),
 		new(ImportKeyPackage), new(InDoubtDropped), new(InitClient), new(JoinByExternalCommit), new(JoinProposed), new(ProposeJoin), new(KeyPackageEntry), new(KeyPackageImported),
 		new(KeyPackagesCounted), new(KeyPackagesDeleted), new(KeyPackagesGenerated), new(KeyPackagesListed), new(ListClients), new(ListConversations),
@@ -25,6 +25,9 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(ReadConversation), new(ReadData), new(ReceiveConfig), new(Released), new(RemoveCredential), new(RemoveMembers),
 		new(SecretExported), new(Sender), new(SetCredential), new(SetData), new(Step), new(Touch),
 		new(Touched), new(TransactionBegun), new(TransactionFailed), new(transactionKey), new(UpdateKeyMaterial), new(Verdict),
-		new(WipeConversation),
+		new(WipeConversation), new(InitProteus), new(ProteusReady), new(ReadProteus), new(ProteusRead), new(CreatePreKey), new(PreKeyCreated),
+		new(BeginSession), new(SessionBegun), new(DecryptProteus), new(ProteusDecrypted), new(EncryptProteus), new(ProteusEncrypted),
+		new(DeleteSession), new(SessionDeleted), new(ReadSession), new(SessionRead), new(MigrateCryptobox), new(CryptoboxMigrated),
+		new(CryptoboxReport), new(CryptoboxSkipped),
 	}, nil, "")
 }

@@ -22,7 +22,10 @@ func (c *FramedContent) sizeHint() int {
 	if c.ContentType != ContentTypeApplication {
 		n += 512
 	}
-	if c.Commit != nil {
+	switch {
+	case c.commit != nil:
+		n += len(c.commit)
+	case c.Commit != nil:
 		n += c.Commit.sizeHint()
 	}
 	return n

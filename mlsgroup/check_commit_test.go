@@ -27,10 +27,12 @@ var commitRefused = []checkCase{
 	}},
 	{"7.6-1/sealed", func(t *testing.T) error {
 		return committed(t, forgedCommit{path: func(p *UpdatePath) {
-			for i := range p.Nodes[1].EncryptedPathSecret {
-				c := &p.Nodes[1].EncryptedPathSecret[i]
-				c.Ciphertext = damage(c.Ciphertext)
-			}
+			p.Nodes[1].changeCiphertexts(func(list []HPKECiphertext) []HPKECiphertext {
+				for i := range list {
+					list[i].Ciphertext = damage(list[i].Ciphertext)
+				}
+				return list
+			})
 		}})
 	}},
 	{"7.6-1/length", func(t *testing.T) error {
@@ -39,8 +41,7 @@ var commitRefused = []checkCase{
 	{"7.6-1/missing", func(t *testing.T) error {
 		// Carol, a leaf of whose parent is blank, gets no ciphertext.
 		return committed(t, forgedCommit{path: func(p *UpdatePath) {
-			last := &p.Nodes[1]
-			last.EncryptedPathSecret = last.EncryptedPathSecret[1:]
+			p.Nodes[1].changeCiphertexts(func(list []HPKECiphertext) []HPKECiphertext { return list[1:] })
 		}})
 	}},
 	{"7.6-2/short", func(t *testing.T) error {

@@ -220,13 +220,22 @@ func (g *forgedGroup) newPath(e *treeEdit, c forgedCommit, sender LeafIndex, add
 			}
 			ct, err := encryptWithLabel(g.s, tree.node(x).encryptionKey(), labelUpdatePathNode, next.Marshal(), plain, g.bytes(g.s.SeedSize()))
 			g.must(err)
-			path.Nodes[i].EncryptedPathSecret = append(path.Nodes[i].EncryptedPathSecret, ct)
+			path.Nodes[i].changeCiphertexts(func(list []HPKECiphertext) []HPKECiphertext { return append(list, ct) })
 		}
 	}
 	if c.path != nil {
 		c.path(path)
 	}
 	return forgedPath{tree, path, commit, secrets}
+}
+
+// changeCiphertexts replaces the ciphertexts of a path's node.
+func (n *UpdatePathNode) changeCiphertexts(change func([]HPKECiphertext) []HPKECiphertext) {
+	var list []HPKECiphertext
+	for i := range n.EncryptedPathSecret.Len() {
+		list = append(list, n.EncryptedPathSecret.At(i))
+	}
+	n.EncryptedPathSecret = newHPKECiphertexts(change(list))
 }
 
 // forgedProposal is a proposal that was sent.

@@ -129,7 +129,7 @@ var treeConstructed = []checkCase{
 		f.must(err)
 		var n []int
 		for _, node := range c.Path.Nodes {
-			n = append(n, len(node.EncryptedPathSecret))
+			n = append(n, node.EncryptedPathSecret.Len())
 		}
 		if !slices.Equal(n, []int{1, 1}) {
 			return fmt.Errorf("%v ciphertexts for bob and for carol without dave, who is new", n)

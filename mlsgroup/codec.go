@@ -131,6 +131,11 @@ func (r *reader) uint64() uint64 {
 // varint reads a vector header and refuses the forbidden prefix and any form
 // longer than it need be (RFC 9420 section 2.1.2).
 func (r *reader) varint() int {
+	if len(r.b) > 0 && r.b[0] < 1<<6 { // nearly every one
+		v := int(r.b[0])
+		r.b = r.b[1:]
+		return v
+	}
 	first := r.uint8()
 	if r.err != nil {
 		return 0

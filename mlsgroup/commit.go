@@ -14,10 +14,17 @@ type HPKECiphertext struct {
 	Ciphertext []byte
 }
 
+// HPKECiphertexts is a vector of HPKECiphertext. It stays encoded: a member needs
+// one of the many that a path in a large group has.
+type HPKECiphertexts struct {
+	b []byte
+	n int
+}
+
 // UpdatePathNode is one parent of an UpdatePath (RFC 9420 section 7.6).
 type UpdatePathNode struct {
 	EncryptionKey       []byte
-	EncryptedPathSecret []HPKECiphertext
+	EncryptedPathSecret HPKECiphertexts
 }
 
 // UpdatePath replaces the sender's leaf and its filtered direct path (RFC 9420
@@ -44,10 +51,7 @@ func (c *Commit) sizeHint() int {
 	}
 	for i := range c.Path.Nodes {
 		node := &c.Path.Nodes[i]
-		n += len(node.EncryptionKey) + 16
-		for j := range node.EncryptedPathSecret {
-			n += len(node.EncryptedPathSecret[j].KEMOutput) + len(node.EncryptedPathSecret[j].Ciphertext) + 4
-		}
+		n += len(node.EncryptionKey) + 16 + len(node.EncryptedPathSecret.b)
 	}
 	return n
 }
@@ -86,29 +90,60 @@ func (c *HPKECiphertext) read(r *reader) {
 	c.Ciphertext = r.opaque()
 }
 
-func (n *UpdatePathNode) append(b []byte) []byte {
-	b = appendOpaque(b, n.EncryptionKey)
-	return appendVector(b, func(b []byte) []byte {
-		for i := range n.EncryptedPathSecret {
-			b = n.EncryptedPathSecret[i].append(b)
+// newHPKECiphertexts encodes a list.
+func newHPKECiphertexts(list []HPKECiphertext) HPKECiphertexts {
+	n := 0
+	for i := range list {
+		n += len(list[i].KEMOutput) + len(list[i].Ciphertext) + 4
+	}
+	c := HPKECiphertexts{make([]byte, 0, n), len(list)}
+	for i := range list {
+		c.b = list[i].append(c.b)
+	}
+	return c
+}
+
+// Len returns the number of ciphertexts.
+func (c HPKECiphertexts) Len() int { return c.n }
+
+// At returns ciphertext i, which has to be there. It shares memory with c and
+// passes over all that stand before it.
+func (c HPKECiphertexts) At(i int) HPKECiphertext {
+	r := reader{b: c.b}
+	var out HPKECiphertext
+	for range i + 1 {
+		out.read(&r)
+	}
+	return out
+}
+
+func (c HPKECiphertexts) append(b []byte) []byte { return appendOpaque(b, c.b) }
+
+func (c *HPKECiphertexts) read(r *reader) {
+	body := r.opaque()
+	c.n = 0
+	sub := reader{b: body}
+	for ; len(sub.b) > 0; c.n++ {
+		if c.n == maxPathCiphertexts {
+			sub.fail("more than %d elements", maxPathCiphertexts)
 		}
-		return b
-	})
+		sub.opaque()
+		sub.opaque()
+	}
+	if sub.err != nil {
+		r.err, r.b = sub.err, nil
+		return
+	}
+	c.b = body
+}
+
+func (n *UpdatePathNode) append(b []byte) []byte {
+	return n.EncryptedPathSecret.append(appendOpaque(b, n.EncryptionKey))
 }
 
 func (n *UpdatePathNode) read(r *reader) {
 	n.EncryptionKey = r.opaque()
-	r.vector(maxPathCiphertexts, func(r *reader) {
-		left := len(r.b)
-		var c HPKECiphertext
-		c.read(r)
-		if n.EncryptedPathSecret == nil && r.err == nil {
-			// All are of one size in a message that is well made, and the room is
-			// bounded by the bytes that are there. A short first one proves nothing.
-			n.EncryptedPathSecret = make([]HPKECiphertext, 0, left/max(left-len(r.b), 48)+1)
-		}
-		n.EncryptedPathSecret = append(n.EncryptedPathSecret, c)
-	})
+	n.EncryptedPathSecret.read(r)
 }
 
 func (p *UpdatePath) append(b []byte) []byte {

@@ -52,7 +52,11 @@ type FramedContent struct {
 	// Exactly the field of ContentType is set.
 	Application secret.Bytes
 	Proposal    *Proposal
-	Commit      *Commit
+	Commit      *Commit // not to be changed once it was read or signed
+
+	// commit is the encoding of Commit, if there is one already. It is as long as
+	// the group has members, and what was received is never encoded again.
+	commit []byte
 }
 
 // FramedContentAuth authenticates a FramedContent (RFC 9420 section 6.1).
@@ -130,6 +134,9 @@ func (c *FramedContent) appendBody(b []byte) []byte {
 	case ContentTypeProposal:
 		b = c.Proposal.append(b)
 	case ContentTypeCommit:
+		if c.commit != nil {
+			return append(b, c.commit...)
+		}
 		b = c.Commit.append(b)
 	}
 	return b
@@ -145,18 +152,23 @@ func (c *FramedContent) readBody(r *reader) {
 		c.Proposal.read(r)
 	case ContentTypeCommit:
 		c.Commit = new(Commit)
+		before := r.b
 		c.Commit.read(r)
+		c.commit = before[: len(before)-len(r.b) : len(before)-len(r.b)]
 	default:
 		r.fail("content type %d", c.ContentType)
 	}
 }
 
-func (c *FramedContent) append(b []byte) []byte {
+func (c *FramedContent) append(b []byte) []byte { return c.appendBody(c.appendHeader(b)) }
+
+// appendHeader appends what stands before the body.
+func (c *FramedContent) appendHeader(b []byte) []byte {
 	b = appendOpaque(b, c.GroupID)
 	b = appendUint64(b, c.Epoch)
 	b = c.Sender.append(b)
 	b = appendOpaque(b, c.AuthenticatedData)
-	return c.appendBody(append(b, byte(c.ContentType)))
+	return append(b, byte(c.ContentType))
 }
 
 func (c *FramedContent) read(r *reader) {

@@ -151,7 +151,7 @@ func FuzzCommit(f *testing.F) { fuzzWireType(f, "Commit", vectorSeeds(f, "commit
 
 func FuzzUpdatePath(f *testing.F) {
 	p := UpdatePath{LeafNode: fuzzLeaf(), Nodes: []UpdatePathNode{{EncryptionKey: make([]byte, 32),
-		EncryptedPathSecret: []HPKECiphertext{{KEMOutput: []byte{1}, Ciphertext: []byte{2}}}}}}
+		EncryptedPathSecret: newHPKECiphertexts([]HPKECiphertext{{KEMOutput: []byte{1}, Ciphertext: []byte{2}}})}}}
 	fuzzWireType(f, "UpdatePath", p.append(nil))
 }
 

@@ -16,7 +16,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(EpochError), new(epochSecrets), new(epochView), new(errMissingChunk), new(Extension), new(ExternalInit),
 		new(ExternalJoinOptions), new(ExternalProposalOptions), new(ExternalSender), new(FramedContent), new(FramedContentAuth), new(Group),
 		new(GroupContext), new(GroupContextExtensions), new(GroupInfo), new(groupLink), new(GroupOptions), new(GroupSecrets),
-		new(head), new(HPKECiphertext), new(Input), new(joiner), new(JoinOptions), new(KeyPackage),
+		new(head), new(HPKECiphertext), new(HPKECiphertexts), new(Input), new(joiner), new(JoinOptions), new(KeyPackage),
 		new(KeyPackageBundle), new(KeyPackageOptions), new(keySet), new(LeafChange), new(LeafNode), new(leafRules),
 		new(Lifetime), new(Lineage), new(listedProposal), new(listedUpdate), new(listRules), new(Loaded),
 		new(loadedLeaf), new(Member), new(messageKey), new(MessageKey), new(missingSecret), new(MLSMessage), new(Need),

@@ -141,9 +141,9 @@ func (e *treeEdit) createPath(o pathOptions) (*createdPath, error) {
 		at, of int // ciphertext of node
 		err    error
 	}
+	ciphertexts := make([]HPKECiphertext, sealed)
 	jobs := make([]job, 0, sealed)
 	for i := range steps {
-		c.Path.Nodes[i].EncryptedPathSecret = make([]HPKECiphertext, len(to[i]))
 		for j := range to[i] {
 			jobs = append(jobs, job{at: j, of: i})
 		}
@@ -152,13 +152,17 @@ func (e *treeEdit) createPath(o pathOptions) (*createdPath, error) {
 		j := &jobs[n]
 		seed := seeds[n*seedSize:][:seedSize]
 		key := c.Tree.node(to[j.of][j.at]).encryptionKey()
-		c.Path.Nodes[j.of].EncryptedPathSecret[j.at], j.err =
-			encryptWithLabel(s, key, labelUpdatePathNode, context, c.secrets[j.of].secret, seed)
+		ciphertexts[n], j.err = encryptWithLabel(s, key, labelUpdatePathNode, context, c.secrets[j.of].secret, seed)
 	})
 	for i := range jobs {
 		if jobs[i].err != nil {
 			return nil, jobs[i].err
 		}
+	}
+	for i := range steps {
+		n := len(to[i])
+		c.Path.Nodes[i].EncryptedPathSecret = newHPKECiphertexts(ciphertexts[:n])
+		ciphertexts = ciphertexts[n:]
 	}
 	ok = true
 	return c, nil
@@ -297,15 +301,15 @@ func (t *RatchetTree) decryptPath(s *primitive.Suite, own LeafIndex, keys pathKe
 	)
 	for i, step := range steps {
 		to = resolution(t, to[:0], step.copath, exclude)
-		if len(to) != len(path.Nodes[i].EncryptedPathSecret) {
-			return nil, pathKeys{}, CheckPathCiphertexts.Errorf("%d ciphertexts for %d nodes", len(path.Nodes[i].EncryptedPathSecret), len(to))
+		if n := path.Nodes[i].EncryptedPathSecret.Len(); n != len(to) {
+			return nil, pathKeys{}, CheckPathCiphertexts.Errorf("%d ciphertexts for %d nodes", n, len(to))
 		}
 		if at >= 0 || !step.copath.contains(own) {
 			continue
 		}
 		for j, x := range to {
 			if keys.get(x) != nil {
-				at, reader, cipher = i, x, path.Nodes[i].EncryptedPathSecret[j]
+				at, reader, cipher = i, x, path.Nodes[i].EncryptedPathSecret.At(j)
 				break
 			}
 		}

@@ -307,10 +307,10 @@ func TestDecryptPathRefuses(t *testing.T) {
 			t.Errorf("no keys: %v", err)
 		}
 		for i := range path.Nodes {
-			fewer := *path
-			fewer.Nodes = slices.Clone(path.Nodes)
-			fewer.Nodes[i].EncryptedPathSecret = append(slices.Clone(fewer.Nodes[i].EncryptedPathSecret), HPKECiphertext{})
-			if _, _, err := after.decryptPath(s, p.Index, keys, u.Sender, &fewer, nil, context); !errors.Is(err, CheckPathCiphertexts) {
+			more := *path
+			more.Nodes = slices.Clone(path.Nodes)
+			more.Nodes[i].changeCiphertexts(func(list []HPKECiphertext) []HPKECiphertext { return append(list, HPKECiphertext{}) })
+			if _, _, err := after.decryptPath(s, p.Index, keys, u.Sender, &more, nil, context); !errors.Is(err, CheckPathCiphertexts) {
 				t.Errorf("a ciphertext too many at %d: %v", i, err)
 			}
 		}

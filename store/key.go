@@ -67,6 +67,11 @@ func (k Keys) Conversation(c Client, conversationID []byte) ConversationKey {
 	return k.sum("conversation", c, conversationID)
 }
 
+// Session hashes a Proteus session's id for the keys of one client.
+func (k Keys) Session(c Client, sessionID []byte) [HashSize]byte {
+	return k.sum("session", c, sessionID)
+}
+
 func (k Keys) sum(label string, c Client, id []byte) (out [HashSize]byte) {
 	m := hmac.New(sha256.New, k.hash)
 	var head [32]byte

@@ -12,7 +12,8 @@ import (
 const layers = `
 	internal/secret internal/race internal/crashfs internal/clientid
 	internal/primitive internal/secret/secrettest
-	mlsgroup store
+	mlsgroup store proteus
+	proteus/cryptobox
 	messages
 	actors
 	.
@@ -31,7 +32,7 @@ var owners = []struct {
 	{"github.com/cloudflare/circl", "internal/primitive", "one package chooses the primitives, with the standard library as oracle"},
 	{"github.com/oasisprotocol/curve25519-voi", "internal/primitive", "the Ed25519 rule stands in one place"},
 	{"golang.org/x/crypto/cryptobyte", "mlsgroup", "reading a certificate's key needs a strict parser of DER, and no primitive"},
-	{"golang.org/x/crypto", "internal/primitive store", "the primitives, and the sealing of values at rest"},
+	{"golang.org/x/crypto", "internal/primitive store proteus", "the primitives, the sealing of values at rest, and the bare ChaCha20 of Proteus"},
 	{"go.uber.org/zap", "actors . cmd/engine internal/secret/secrettest", "leaves return errors and never log"},
 }
 
@@ -41,11 +42,11 @@ var bans = []struct {
 	imports  string
 	because  string
 }{
-	{"mlsgroup", "crypto/rand math/rand math/rand/v2", "random bytes are an argument"},
-	{"mlsgroup", "sync sync/atomic context", "a pure value needs no lock and is never cancelled"},
-	{"mlsgroup", "os io/fs net net/http syscall", "the core does no I/O"},
-	{"mlsgroup", "log log/slog fmt/print", "the core does not log"},
-	{"mlsgroup internal/primitive store messages actors .", "reflect unsafe plugin encoding/gob", "a switch of twenty lines does"},
+	{"mlsgroup proteus", "crypto/rand math/rand math/rand/v2", "random bytes are an argument"},
+	{"mlsgroup proteus", "sync sync/atomic context", "a pure value needs no lock and is never cancelled"},
+	{"mlsgroup proteus", "os io/fs net net/http syscall", "the core does no I/O"},
+	{"mlsgroup proteus", "log log/slog fmt/print", "the core does not log"},
+	{"mlsgroup proteus internal/primitive store messages actors .", "reflect unsafe plugin encoding/gob", "a switch of twenty lines does"},
 	{"internal/secret internal/primitive store messages actors .", "net net/http os/exec", "the transport is the application's"},
 }
 
