@@ -31,6 +31,21 @@ func (s scope) CommitPendingProposals(ctx context.Context, id ConversationID) (C
 	return s.at(id).CommitPendingProposals(ctx)
 }
 
+// EnableHistorySharing is [Conversation.EnableHistorySharing].
+func (s scope) EnableHistorySharing(ctx context.Context, id ConversationID) (CommitMerged, error) {
+	return s.at(id).EnableHistorySharing(ctx)
+}
+
+// DisableHistorySharing is [Conversation.DisableHistorySharing].
+func (s scope) DisableHistorySharing(ctx context.Context, id ConversationID) (CommitMerged, error) {
+	return s.at(id).DisableHistorySharing(ctx)
+}
+
+// IsHistorySharingEnabled is [Conversation.IsHistorySharingEnabled].
+func (s scope) IsHistorySharingEnabled(ctx context.Context, id ConversationID) (bool, error) {
+	return s.at(id).IsHistorySharingEnabled(ctx)
+}
+
 // EncryptMessage is [Conversation.EncryptMessage].
 func (s scope) EncryptMessage(ctx context.Context, id ConversationID, plaintext []byte) ([]byte, error) {
 	return s.at(id).EncryptMessage(ctx, plaintext)

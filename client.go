@@ -16,6 +16,15 @@ const (
 	ProfileRFC9420 = messages.ProfileRFC9420 // RFC 9420 to the letter
 )
 
+// WirePolicy says how the proposals and commits of members travel in a conversation of Wire's profile. All members have to choose the same.
+type WirePolicy = messages.WirePolicy
+
+// The policies.
+const (
+	WirePolicyPlaintext  = messages.WirePolicyPlaintext  // as PublicMessages, and no others are accepted
+	WirePolicyCiphertext = messages.WirePolicyCiphertext // as PrivateMessages, and no others are accepted of members
+)
+
 // ReceiveConfig bounds what a conversation keeps to open late messages. A zero field takes its default.
 type ReceiveConfig = messages.ReceiveConfig
 

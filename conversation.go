@@ -199,15 +199,17 @@ func (c *Conversation) Members(ctx context.Context) ([]Member, error) {
 	return r.Members, err
 }
 
-// ClientIDs lists the client ids of the members in leaf order.
+// ClientIDs lists the client ids of the members in leaf order, without history clients: nobody is behind them. [Conversation.Members] has these too.
 func (c *Conversation) ClientIDs(ctx context.Context) ([]ClientID, error) {
 	r, err := ask[messages.MembersListed](ctx, c.scope, "ClientIDs", c.id, messages.ListMembers{})
 	if err != nil {
 		return nil, err
 	}
-	ids := make([]ClientID, len(r.Members))
-	for i, m := range r.Members {
-		ids[i] = m.ClientID
+	ids := make([]ClientID, 0, len(r.Members))
+	for _, m := range r.Members {
+		if !m.ClientID.History() {
+			ids = append(ids, m.ClientID)
+		}
 	}
 	return ids, nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/internal/crashfs"
+	"github.com/conclave-mls/conclave/mlsgroup"
 	"github.com/conclave-mls/conclave/tests/enginetest"
 )
 
@@ -91,7 +92,7 @@ func crashRun(t *testing.T, echo bool, percent int) []*cut {
 	t.Helper()
 	ds := enginetest.NewDeliveryService()
 	ds.Echo = echo
-	witness, err := enginetest.NewWitness(ds, "witness", len(colours))
+	witness, err := enginetest.NewWitness(ds, "witness", 1, mlsgroup.ProfileWire, len(colours))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 type decryptCase struct {
 	name       string
 	options    conclave.ClientOptions
+	policy     conclave.WirePolicy
 	message    func(r *room) []byte
 	outcome    conclave.Outcome // or
 	code       conclave.Code
@@ -53,7 +54,8 @@ func TestDecryptTable(t *testing.T) {
 	for _, row := range decryptTable() {
 		for _, way := range ways {
 			t.Run(row.name+"/"+way.name, func(t *testing.T) {
-				r := newRoom(t, row.options)
+				r := &room{t: t, ada: newCoreMember(t, "ada"), tom: newCoreMember(t, "tom"), policy: row.policy}
+				r.start(row.options)
 				message := row.message(r)
 				before := r.dump()
 				got, err := way.decrypt(t.Context(), r.bob, message)
@@ -732,39 +734,24 @@ func otherEpochs() []decryptCase {
 		{"public commit of a member", conclave.CodeStaleCommit, func(r *room) []byte { return r.ada.commit().Commit }},
 		{"external commit", conclave.CodeStaleCommit, func(r *room) []byte { return r.joinFromOutside() }},
 	} {
-		rows = append(rows, decryptCase{
-			name: h.name + " of an epoch before", code: h.stale,
-			message: func(r *room) []byte {
-				then := *r.ada
-				m := h.message(r)
-				*r.ada = then
-				r.advance(1)
-				return m
+		rows = append(rows,
+			decryptCase{name: h.name + " of an epoch before", code: h.stale, message: before(h.message)},
+			decryptCase{
+				name: h.name + " of the next epoch", outcome: conclave.OutcomeBufferedFutureMessage, message: ahead(1, h.message),
+				after: func(r *room) {
+					r.reopen()
+					if got := r.catchUp(); len(got) != 1 || got[0].Err != nil || got[0].Message.Outcome.Buffered() {
+						r.t.Errorf("released %+v", got)
+					}
+				},
 			},
-		}, decryptCase{
-			name: h.name + " of the next epoch", outcome: conclave.OutcomeBufferedFutureMessage,
-			message: func(r *room) []byte {
-				r.ahead(1)
-				return h.message(r)
-			},
-			after: func(r *room) {
-				r.reopen()
-				if got := r.catchUp(); len(got) != 1 || got[0].Err != nil || got[0].Message.Outcome.Buffered() {
-					r.t.Errorf("released %+v", got)
-				}
-			},
-		}, decryptCase{
-			name: h.name + " of the epoch after the next", code: conclave.CodeWrongEpoch,
-			message: func(r *room) []byte {
-				r.ahead(2)
-				return h.message(r)
-			},
-		})
+			decryptCase{name: h.name + " of the epoch after the next", code: conclave.CodeWrongEpoch, message: ahead(2, h.message)})
 	}
 	return rows
 }
 
-var privateHandshakes = []decryptCase{
+// privateHandshakes are refused by Wire's plaintext policy, and wanted by its ciphertext policy; RFC 9420 takes both.
+var privateHandshakes = slices.Concat([]decryptCase{
 	{
 		name: "private proposal", code: conclave.CodeInvalidMessage,
 		message: func(r *room) []byte { return r.ada.propose(nil, private) },
@@ -780,4 +767,105 @@ var privateHandshakes = []decryptCase{
 			return r.ada.propose(nil, private)
 		},
 	},
+	{
+		name: "RFC 9420: public proposal", options: rfc9420, outcome: conclave.OutcomeProposal, check: delayed("ada", mlsgroup.SenderTypeMember, 30),
+		message: func(r *room) []byte { return r.ada.propose(nil, public) },
+	},
+	{
+		name: "RFC 9420: public commit", options: rfc9420, outcome: conclave.OutcomeCommit, check: entered("ada", mlsgroup.SenderTypeMember, 2),
+		message: func(r *room) []byte { return r.ada.commit().Commit },
+		after:   (*room).agree,
+	},
+	{
+		name: "ciphertext policy: public proposal", policy: conclave.WirePolicyCiphertext, code: conclave.CodeInvalidMessage,
+		message: func(r *room) []byte { return r.ada.propose(nil, public) },
+	},
+	{
+		name: "ciphertext policy: public commit", policy: conclave.WirePolicyCiphertext, code: conclave.CodeInvalidMessage,
+		message: func(r *room) []byte { return r.ada.commit().Commit },
+	},
+	{
+		name: "ciphertext policy: Remove of the backend", policy: conclave.WirePolicyCiphertext, outcome: conclave.OutcomeProposal,
+		message: func(r *room) []byte { return r.fromBackend(0, removeOf(tomsLeaf)) },
+		check:   delayed("wire-server", mlsgroup.SenderTypeExternal, 0),
+	},
+	{
+		name: "ciphertext policy: Add of a new client", policy: conclave.WirePolicyCiphertext, outcome: conclave.OutcomeProposal,
+		message: func(r *room) []byte { return r.fromOutside() },
+		check:   delayed("eve", mlsgroup.SenderTypeNewMemberProposal, 30),
+	},
+	{
+		name: "ciphertext policy: external commit", policy: conclave.WirePolicyCiphertext, outcome: conclave.OutcomeCommit,
+		message: func(r *room) []byte { return r.joinFromOutside() },
+		check:   entered("eve", mlsgroup.SenderTypeNewMemberCommit, 2),
+	},
+	{
+		name: "ciphertext policy: own commit in doubt", policy: conclave.WirePolicyCiphertext, outcome: conclave.OutcomeCommit,
+		message: func(r *room) []byte { return r.doubt().Commit },
+		check:   entered("bob", mlsgroup.SenderTypeMember, 2), corecrypto: "DuplicateMessage: it is taken for a message whose key is used",
+	},
+}, privateRows("RFC 9420: ", decryptCase{options: rfc9420}), privateRows("ciphertext policy: ", decryptCase{policy: conclave.WirePolicyCiphertext}))
+
+var rfc9420 = conclave.ClientOptions{Profile: conclave.ProfileRFC9420}
+
+// privateRows has a row for every private handshake message, in conversations that take them.
+func privateRows(of string, in decryptCase) []decryptCase {
+	propose := func(r *room) []byte { return r.ada.propose(nil, private) }
+	commit := func(r *room) []byte { return r.ada.commitAs(mlsgroup.CommitOptions{WireFormat: private}).Commit }
+	rows := []decryptCase{
+		{name: "private proposal", outcome: conclave.OutcomeProposal, check: delayed("ada", mlsgroup.SenderTypeMember, 30), message: propose},
+		{name: "private commit", outcome: conclave.OutcomeCommit, check: entered("ada", mlsgroup.SenderTypeMember, 2), message: commit, after: (*room).agree},
+		{name: "private proposal again", code: conclave.CodeDuplicateMessage, message: func(r *room) []byte {
+			m := propose(r)
+			r.decrypt(m)
+			return m
+		}},
+		{name: "own private proposal", code: conclave.CodeDuplicateMessage, message: func(r *room) []byte {
+			p, err := r.bob.Conversation("room").ProposeUpdate(r.t.Context())
+			r.ada.must(err)
+			return p.Message
+		}},
+		{name: "private commit of proposals that have not come", outcome: conclave.OutcomeBufferedCommit, message: func(r *room) []byte {
+			p := r.tom.propose(nil, private)
+			r.ada.read(p)
+			r.kept = [][]byte{p}
+			return commit(r)
+		}, after: func(r *room) {
+			r.reopen()
+			if got := r.decrypt(r.kept[0]); got.Epoch != 2 {
+				r.t.Errorf("epoch %d", got.Epoch)
+			}
+			r.agree()
+		}},
+		{name: "private proposal of an epoch before", code: conclave.CodeStaleProposal, message: before(propose)},
+		{name: "private commit of an epoch before", code: conclave.CodeStaleCommit, message: before(commit)},
+		{name: "private proposal of the next epoch", outcome: conclave.OutcomeBufferedFutureMessage, message: ahead(1, propose)},
+		{name: "private commit of the next epoch", outcome: conclave.OutcomeBufferedFutureMessage, message: ahead(1, commit)},
+		{name: "private proposal of the epoch after the next", code: conclave.CodeWrongEpoch, message: ahead(2, propose)},
+		{name: "private commit of the epoch after the next", code: conclave.CodeWrongEpoch, message: ahead(2, commit)},
+	}
+	for i := range rows {
+		rows[i].name = of + rows[i].name
+		rows[i].options, rows[i].policy = in.options, in.policy
+	}
+	return rows
+}
+
+// before lets a message be made and an epoch pass without it.
+func before(message func(r *room) []byte) func(r *room) []byte {
+	return func(r *room) []byte {
+		then := *r.ada
+		m := message(r)
+		*r.ada = then
+		r.advance(1)
+		return m
+	}
+}
+
+// ahead lets a message be made some epochs ahead of bob.
+func ahead(epochs int, message func(r *room) []byte) func(r *room) []byte {
+	return func(r *room) []byte {
+		r.ahead(epochs)
+		return message(r)
+	}
 }

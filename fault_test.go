@@ -17,6 +17,7 @@ import (
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/internal/crashfs"
+	"github.com/conclave-mls/conclave/mlsgroup"
 	"github.com/conclave-mls/conclave/tests/enginetest"
 )
 
@@ -55,7 +56,7 @@ const joining = conclave.ConversationID("joining")
 func faultBase(t *testing.T) (vfs.FS, *enginetest.DeliveryService, *enginetest.Witness) {
 	t.Helper()
 	ds := enginetest.NewDeliveryService()
-	witness, err := enginetest.NewWitness(ds, "witness", len(faultRooms)+1)
+	witness, err := enginetest.NewWitness(ds, "witness", 1, mlsgroup.ProfileWire, len(faultRooms)+1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,9 @@ func (s scope) NewExternalAddProposal(ctx context.Context, id ConversationID, ep
 type JoinOptions struct {
 	// Profile the conversation speaks: nothing in a Welcome or GroupInfo tells it.
 	Profile Profile
-	Receive ReceiveConfig
+	// WirePolicy of the conversation, which nothing tells either.
+	WirePolicy WirePolicy
+	Receive    ReceiveConfig
 	// RatchetTree, encoded, where the GroupInfo does not bring it.
 	RatchetTree []byte
 	// Credential to join by external commit with. Zero is the newest of the suite's signature scheme.
@@ -55,7 +57,7 @@ type Joined = messages.ConversationJoined
 // [CodeConversationAlreadyExists] where the client is a member already.
 func (s scope) ProcessWelcome(ctx context.Context, welcome []byte, o JoinOptions) (Joined, error) {
 	return ask[messages.ConversationJoined](ctx, s, "ProcessWelcome", "", messages.ProcessWelcome{
-		Message: welcome, RatchetTree: o.RatchetTree, Profile: o.Profile, Receive: o.Receive,
+		Message: welcome, RatchetTree: o.RatchetTree, Profile: o.Profile, WirePolicy: o.WirePolicy, Receive: o.Receive,
 	})
 }
 
@@ -63,6 +65,6 @@ func (s scope) ProcessWelcome(ctx context.Context, welcome []byte, o JoinOptions
 // has already lives on until the delivery service has accepted, and is then replaced. Fails as [Conversation.AddMembers] does.
 func (s scope) JoinByExternalCommit(ctx context.Context, groupInfo []byte, o JoinOptions) (Joined, error) {
 	return ask[messages.ConversationJoined](ctx, s, "JoinByExternalCommit", "", messages.JoinByExternalCommit{
-		GroupInfo: groupInfo, RatchetTree: o.RatchetTree, Credential: o.Credential, Profile: o.Profile, Receive: o.Receive,
+		GroupInfo: groupInfo, RatchetTree: o.RatchetTree, Credential: o.Credential, Profile: o.Profile, WirePolicy: o.WirePolicy, Receive: o.Receive,
 	})
 }

@@ -21,6 +21,7 @@ type coreMember struct {
 	bundle *mlsgroup.KeyPackageBundle
 	// profile is the RFC's unless a test sets another: it takes and makes both wire formats.
 	profile mlsgroup.Profile
+	private bool // proposals and commits, in Wire's profile
 	g       *mlsgroup.Group
 }
 
@@ -70,7 +71,7 @@ func (m *coreMember) join(welcome []byte) {
 	m.t.Helper()
 	w, err := mlsgroup.ParseMLSMessage(welcome)
 	m.must(err)
-	m.follow(mlsgroup.Join(m.in, w.Welcome, mlsgroup.JoinOptions{KeyPackage: m.bundle, Profile: m.profile, BasicKeyChange: true}))
+	m.follow(mlsgroup.Join(m.in, w.Welcome, mlsgroup.JoinOptions{KeyPackage: m.bundle, Profile: m.profile, BasicKeyChange: true, PrivateHandshakes: m.private}))
 }
 
 func (m *coreMember) read(message []byte) {
@@ -144,12 +145,14 @@ type room struct {
 	engine   *conclave.Engine
 	options  conclave.ClientOptions
 	pause    time.Duration // before a commit is sent again
+	policy   conclave.WirePolicy
 	bob      *conclave.Client
 	ada, tom *coreMember
 	backend  *mlsgroup.Signer
 	verdict  func(ctx context.Context, b conclave.CommitBundle) (conclave.Verdict, error) // nil accepts
 	sent     []conclave.CommitBundle
 	kept     [][]byte // commits that ada has made and bob has not got yet
+	welcome  []byte   // for bob
 }
 
 const bobsLeaf, tomsLeaf = mlsgroup.LeafIndex(1), mlsgroup.LeafIndex(2)
@@ -180,12 +183,12 @@ func (r *room) start(o conclave.ClientOptions) {
 func (r *room) found() {
 	r.t.Helper()
 	r.ada.follow(mlsgroup.NewGroup(r.ada.in, mlsgroup.GroupOptions{
-		GroupID: []byte("room"), Profile: r.ada.profile, BasicKeyChange: true,
+		GroupID: []byte("room"), Profile: r.ada.profile, BasicKeyChange: true, PrivateHandshakes: r.ada.private,
 		Extensions: mlsgroup.Extensions{mlsgroup.ExternalSendersExtension([]mlsgroup.ExternalSender{{SignatureKey: r.backend.Public, Credential: r.backend.Credential}})},
 	}))
-	welcome := r.ada.commit(addOf(r.bobsKeyPackage()), addOf(r.tom.bundle.KeyPackage)).Welcome
+	welcome := r.ada.commitAs(mlsgroup.CommitOptions{}, addOf(r.bobsKeyPackage()), addOf(r.tom.bundle.KeyPackage)).Welcome
 	r.tom.join(welcome)
-	if _, err := r.bob.ProcessWelcome(r.t.Context(), welcome, conclave.JoinOptions{}); err != nil {
+	if _, err := r.bob.ProcessWelcome(r.t.Context(), welcome, conclave.JoinOptions{WirePolicy: r.policy}); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -258,8 +261,12 @@ func (r *room) refuse(message []byte, want conclave.Code) {
 // ahead lets ada and tom go on for some epochs, by commits of ada's that bob does not get yet.
 func (r *room) ahead(epochs int) {
 	r.t.Helper()
+	format := public
+	if r.policy == conclave.WirePolicyCiphertext {
+		format = private
+	}
 	for range epochs {
-		c := r.ada.commit().Commit
+		c := r.ada.commitAs(mlsgroup.CommitOptions{WireFormat: format}).Commit
 		r.tom.read(c)
 		r.kept = append(r.kept, c)
 	}

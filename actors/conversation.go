@@ -649,7 +649,8 @@ func isDecrypt(r messages.Request) bool {
 // sends tells whether a request may send a commit and so wait for a verdict.
 func sends(r messages.Request) bool {
 	switch r.(type) {
-	case messages.AddMembers, messages.RemoveMembers, messages.UpdateKeyMaterial, messages.CommitPendingProposals, rotate, join:
+	case messages.AddMembers, messages.RemoveMembers, messages.UpdateKeyMaterial, messages.CommitPendingProposals,
+		messages.EnableHistorySharing, messages.DisableHistorySharing, rotate, join:
 		return true
 	}
 	return false

@@ -78,6 +78,8 @@
 //	UpdateKeyMaterial       not-found  in-doubt   ok         sending    in-doubt
 //	SetCredential           not-found  in-doubt   ok         sending    in-doubt
 //	CommitPendingProposals  not-found  in-doubt   ok         sending    in-doubt
+//	EnableHistorySharing    not-found  in-doubt   ok         sending    in-doubt
+//	DisableHistorySharing   not-found  in-doubt   ok         sending    in-doubt
 //	ProposeAdd              not-found  in-doubt   ok         sending    in-doubt
 //	ProposeRemove           not-found  in-doubt   ok         sending    in-doubt
 //	ProposeUpdate           not-found  in-doubt   ok         sending    in-doubt
@@ -89,6 +91,12 @@
 //	ListMembers             not-found  not-found  ok         ok         ok
 //	ExportSecret            not-found  not-found  ok         ok         ok
 //	ExportGroupInfo         not-found  not-found  ok         ok         ok
+//
+// # Proteus
+//
+// A session (session.go) is a conversation without a delivery service. Its requests
+// come through proteus.go, which brings what the client's actor has: the identity,
+// and for a first message the prekey.
 //
 // # Failures
 //

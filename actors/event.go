@@ -11,6 +11,7 @@ type event struct {
 	to      *client
 	epoch   *messages.EpochChanged
 	settled *messages.CommitSettled
+	history *messages.HistoryClientCreated
 }
 
 func (event) letter() {}
@@ -29,6 +30,9 @@ func (o *events) receive(l letter) {
 		observer := e.to.config.Load().observer
 		if e.epoch != nil && observer.EpochChanged != nil {
 			observer.EpochChanged(*e.epoch)
+		}
+		if e.history != nil && observer.HistoryClientCreated != nil {
+			observer.HistoryClientCreated(*e.history)
 		}
 		if e.settled != nil && observer.CommitSettled != nil {
 			observer.CommitSettled(*e.settled)

@@ -22,6 +22,7 @@ import (
 //
 //	status:1 join:1 incarnation:8 epoch:8 credential:32 conversation id
 //	own commit (mlsgroup.OwnCommit) before (store.ChangeSet)
+//	history secret, where there is one
 type inflight struct {
 	conversation messages.ConversationID
 	hash         [32]byte
@@ -37,6 +38,8 @@ type inflight struct {
 	// if the commit stays in doubt until the transaction has ended; nil then, as it
 	// is applied.
 	before *store.ChangeSet
+	// history is the secret of the history client that the commit brings in, or nil.
+	history secret.Bytes
 }
 
 // status of an in-flight commit.
@@ -67,7 +70,7 @@ func (f *inflight) bundle(resend bool) messages.CommitBundle {
 	b := f.own.Bundle
 	return messages.CommitBundle{
 		Conversation: f.conversation, Epoch: f.epoch, Commit: b.Commit, Welcome: b.Welcome, GroupInfo: b.GroupInfo,
-		Hash: f.hash, Resend: resend,
+		EncryptedMessage: b.Message, Hash: f.hash, Resend: resend,
 	}
 }
 
@@ -82,7 +85,7 @@ func (f *inflight) marshal() (secret.Bytes, error) {
 		}
 		defer clear(before)
 	}
-	w := newWriter(len(own) + len(before) + len(f.conversation) + 80)
+	w := newWriter(len(own) + len(before) + len(f.conversation) + len(f.history) + 80)
 	w.uint8(uint8(f.status))
 	w.uint8(flag(f.isJoin))
 	w.uint64(f.incarnation)
@@ -91,6 +94,9 @@ func (f *inflight) marshal() (secret.Bytes, error) {
 	w.bytes([]byte(f.conversation))
 	w.bytes(own)
 	w.bytes(before)
+	if f.history != nil {
+		w.bytes(f.history)
+	}
 	return w.b, nil
 }
 
@@ -107,6 +113,9 @@ func parseInflight(b []byte) (*inflight, error) {
 	copy(f.credential[:], r.take(uint64(len(f.credential))))
 	f.conversation = messages.ConversationID(r.bytes())
 	own, before := r.bytes(), r.bytes()
+	if len(r.b) > 0 {
+		f.history = secret.Bytes(r.bytes()).Clone()
+	}
 	if err := r.end("in-flight commit"); err != nil {
 		return nil, err
 	}
@@ -244,6 +253,7 @@ func (c *conversation) accept(st *stage, f *inflight) ([]messages.Released, erro
 	c.leaveEpoch(st, f.epoch, f)
 	st.dropSpent()
 	c.emit(st)
+	c.emitHistory(st, f)
 	c.tellSettled(st, f, true)
 	if st.tx != nil {
 		st.final = append(st.final, f.final(true))

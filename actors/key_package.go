@@ -169,9 +169,11 @@ func (a *clientActor) importKeyPackage(tx *transaction, r messages.ImportKeyPack
 	if !ok {
 		return nil, fmt.Errorf("%w: %w: %v", messages.ErrInvalidArgument, mlsgroup.ErrUnsupportedCipherSuite, kp.CipherSuite)
 	}
-	public, err := suite.SignaturePublicKey(r.SignaturePrivate)
-	if err != nil || !bytes.Equal(public, kp.LeafNode.SignatureKey) {
-		return nil, fmt.Errorf("%w: signature key is not the key package's", messages.ErrWrongCredential)
+	public := kp.LeafNode.SignatureKey
+	if r.SignaturePrivate != nil {
+		if own, err := suite.SignaturePublicKey(r.SignaturePrivate); err != nil || !bytes.Equal(public, own) {
+			return nil, fmt.Errorf("%w: signature key is not the key package's", messages.ErrWrongCredential)
+		}
 	}
 	for _, pair := range []struct {
 		private []byte

@@ -173,6 +173,9 @@ func (c *conversation) signer(st *stage) (*mlsgroup.Signer, error) {
 		defer record.private.Wipe()
 		stored = record.signer(st.state.group.CipherSuite())
 	}
+	if len(stored.Private) == 0 {
+		return nil, fmt.Errorf("%w: its signature key is not here, it can only read", messages.ErrCredentialNotFound)
+	}
 	signer, err := stored.Expanded()
 	if err != nil {
 		return nil, fmt.Errorf("%w: signature key: %w", messages.ErrCorrupt, err)

@@ -80,7 +80,7 @@ func (c *conversation) dropJoins(st *stage) {
 // have under that id lives on until the commit is accepted.
 func (c *conversation) joinExternally(st *stage, t *task, r join) (messages.Reply, error) {
 	own, err := mlsgroup.JoinByExternalCommit(c.input(t, r.signer), r.info, mlsgroup.ExternalJoinOptions{
-		Profile: r.profile, Receive: r.receive, RatchetTree: r.tree, BasicKeyChange: c.client.config.Load().keyChange,
+		Profile: r.profile, Receive: r.receive, RatchetTree: r.tree, BasicKeyChange: c.client.config.Load().keyChange, PrivateHandshakes: r.private,
 	})
 	if err != nil {
 		return nil, invalidMessage(err)

@@ -17,9 +17,9 @@ import (
 type openers struct {
 	log     *zap.Logger
 	workers *workers
-	most    int // shares opened at once
 
 	mu      sync.Mutex
+	most    int // shares opened at once
 	waiting []opening
 	working int // shares being opened
 }
@@ -48,7 +48,7 @@ type opened struct {
 }
 
 func newOpeners(log *zap.Logger) *openers {
-	return &openers{log: log, workers: newWorkers(), most: runtime.GOMAXPROCS(0)}
+	return &openers{log: log, workers: newWorkers()}
 }
 
 // close ends the workers; nobody opens anything any more.
@@ -65,6 +65,7 @@ func (o *openers) open(keys []*mlsgroup.MessageKey) ([]*mlsgroup.Received, []err
 	o.mu.Unlock()
 	runtime.Gosched()
 	o.mu.Lock()
+	o.most = runtime.GOMAXPROCS(0) // which may change while the engine runs
 	// Whose messages have been taken by another leaves those that came since alone:
 	// who brought them is on its way here, with more.
 	if r.waiting > 0 && o.working < o.most {

@@ -20,6 +20,9 @@ func (s *System) perform(ctx context.Context, at place, id messages.Conversation
 	if p := profileOf(r); p > messages.ProfileRFC9420 {
 		return nil, fmt.Errorf("%w: profile %d", messages.ErrInvalidArgument, p)
 	}
+	if p := wirePolicyOf(r); p > messages.WirePolicyCiphertext {
+		return nil, fmt.Errorf("%w: wire policy %d", messages.ErrInvalidArgument, p)
+	}
 	switch r := r.(type) {
 	case messages.Finish, messages.Abort:
 		if at.tx == nil {
@@ -117,13 +120,23 @@ func (s *System) touch(ctx context.Context, at place, r messages.Touch) (message
 }
 
 // conversationStep asks the conversation. A step that needs an external pre-shared
-// key which the transaction itself has put is taken again with it.
+// key which the transaction itself has put is taken again with it, as is a commit that
+// needs a history client.
 func (s *System) conversationStep(ctx context.Context, at place, id messages.ConversationID, r messages.Request) (messages.Reply, error) {
 	var psks map[string]pskValue
+	var made *history
+	defer func() { made.wipe() }()
 	for {
 		t := newTask(ctx, r)
-		t.psks = psks
+		t.psks, t.history = psks, made
 		reply, err := s.askConversation(ctx, at, id, t)
+		var need *needsHistory
+		if errors.As(err, &need) && made == nil {
+			if made, err = s.newHistory(ctx, at, id, need); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		var missing *mlsgroup.PSKError
 		if at.tx == nil || !errors.As(err, &missing) || missing.ID.Type != mlsgroup.PSKTypeExternal {
 			return reply, err
@@ -184,7 +197,7 @@ func (s *System) createConversation(ctx context.Context, at place, id messages.C
 	signer := credential.signer(cs)
 	options := mlsgroup.GroupOptions{
 		GroupID: []byte(id), Profile: at.client.profile(r.Profile), Receive: at.client.receive(r.Receive),
-		BasicKeyChange: at.client.config.Load().keyChange,
+		BasicKeyChange: at.client.config.Load().keyChange, PrivateHandshakes: r.WirePolicy == messages.WirePolicyCiphertext,
 	}
 	if len(r.ExternalSenders) > 0 {
 		options.Extensions = mlsgroup.Extensions{mlsgroup.ExternalSendersExtension(r.ExternalSenders)}
@@ -226,7 +239,7 @@ func (s *System) processWelcome(ctx context.Context, at place, r messages.Proces
 	in.PSK = s.pskLookup(at, ctx)
 	o := mlsgroup.JoinOptions{
 		KeyPackage: taken.record.bundle(), Profile: at.client.profile(r.Profile), Receive: at.client.receive(r.Receive),
-		BasicKeyChange: at.client.config.Load().keyChange,
+		BasicKeyChange: at.client.config.Load().keyChange, PrivateHandshakes: r.WirePolicy == messages.WirePolicyCiphertext,
 	}
 	if len(r.RatchetTree) > 0 {
 		if o.RatchetTree, err = mlsgroup.ParseRatchetTree(r.RatchetTree); err != nil {
@@ -282,6 +295,7 @@ type join struct {
 	credential *credentialRecord
 	signer     *mlsgroup.Signer
 	profile    mlsgroup.Profile
+	private    bool // the proposals and commits that follow
 	receive    mlsgroup.ReceiveConfig
 }
 
@@ -296,7 +310,7 @@ func (s *System) joinByExternalCommit(ctx context.Context, at place, r messages.
 	}
 	step := join{
 		info: info, credential: credential, signer: credential.signer(info.GroupContext.CipherSuite),
-		profile: at.client.profile(r.Profile), receive: at.client.receive(r.Receive),
+		profile: at.client.profile(r.Profile), private: r.WirePolicy == messages.WirePolicyCiphertext, receive: at.client.receive(r.Receive),
 	}
 	if len(r.RatchetTree) > 0 {
 		if step.tree, err = mlsgroup.ParseRatchetTree(r.RatchetTree); err != nil {
@@ -342,6 +356,19 @@ func profileOf(r messages.Request) messages.Profile {
 		return r.Profile
 	}
 	return messages.ProfileDefault
+}
+
+// wirePolicyOf returns the wire policy that a request names.
+func wirePolicyOf(r messages.Request) messages.WirePolicy {
+	switch r := r.(type) {
+	case messages.CreateConversation:
+		return r.WirePolicy
+	case messages.ProcessWelcome:
+		return r.WirePolicy
+	case messages.JoinByExternalCommit:
+		return r.WirePolicy
+	}
+	return messages.WirePolicyPlaintext
 }
 
 // profile resolves the profile of a conversation.

@@ -154,6 +154,13 @@ func (c *conversation) commitGroup(st *stage, t *task) (messages.Reply, error) {
 			return messages.CommitMerged{Epoch: st.state.group.Epoch()}, nil
 		}
 	}
+	nothing, err := c.addHistory(st, t, &options)
+	if err != nil {
+		return nil, err
+	}
+	if nothing {
+		return messages.CommitMerged{Epoch: st.state.group.Epoch()}, nil
+	}
 	var own *mlsgroup.OwnCommit
 	err = c.trySigning(st, func(g *mlsgroup.Group, signer *mlsgroup.Signer) (err error) {
 		own, err = g.Commit(c.input(t, signer), options)
@@ -163,6 +170,9 @@ func (c *conversation) commitGroup(st *stage, t *task) (messages.Reply, error) {
 		return nil, outboundError(err)
 	}
 	f := c.newInflight(own, st.state.group.Epoch(), st.state.incarnation, false)
+	if options.Message != nil {
+		f.history = t.history.secret.Clone()
+	}
 	return nil, c.send(st, t, f, credential)
 }
 

@@ -23,8 +23,10 @@ func (coordinator) Format(f fmt.State, _ rune)      { secret.Print(f, "actors.co
 func (credentialRecord) Format(f fmt.State, _ rune) { secret.Print(f, "actors.credentialRecord") }
 func (credentialUsed) Format(f fmt.State, _ rune)   { secret.Print(f, "actors.credentialUsed") }
 func (directory) Format(f fmt.State, _ rune)        { secret.Print(f, "actors.directory") }
+func (event) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.event") }
 func (*entry) Format(f fmt.State, _ rune)           { secret.Print(f, "actors.entry") }
 func (guard) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.guard") }
+func (history) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.history") }
 func (inbound) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.inbound") }
 func (inflight) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.inflight") }
 func (join) Format(f fmt.State, _ rune)             { secret.Print(f, "actors.join") }
@@ -37,6 +39,7 @@ func (*openers) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.op
 func (pskRead) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.pskRead") }
 func (pskValue) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.pskValue") }
 func (resend) Format(f fmt.State, _ rune)           { secret.Print(f, "actors.resend") }
+func (resendResult) Format(f fmt.State, _ rune)     { secret.Print(f, "actors.resendResult") }
 func (result) Format(f fmt.State, _ rune)           { secret.Print(f, "actors.result") }
 func (rotate) Format(f fmt.State, _ rune)           { secret.Print(f, "actors.rotate") }
 func (sending) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.sending") }

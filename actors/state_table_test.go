@@ -73,6 +73,10 @@ func (c *cell) request(name string) (messages.Address, messages.Request) {
 		return bob, messages.SetCredential{Credential: ask[messages.CredentialsListed](c.t, c.sys, client, messages.ListCredentials{}).Credentials[0].Ref}
 	case "CommitPendingProposals":
 		return bob, messages.CommitPendingProposals{}
+	case "EnableHistorySharing":
+		return bob, messages.EnableHistorySharing{}
+	case "DisableHistorySharing":
+		return bob, messages.DisableHistorySharing{}
 	case "ProposeAdd":
 		return bob, messages.ProposeAdd{KeyPackage: c.dave.keyPackage()}
 	case "ProposeRemove":

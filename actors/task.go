@@ -22,6 +22,8 @@ type task struct {
 	send messages.TransactionID
 	// psks are external pre-shared keys that the transaction has staged.
 	psks map[string]pskValue
+	// history is a history client for the commit, once the step has asked for one.
+	history *history
 
 	answered atomic.Bool
 	result   chan result // of capacity 1: answering never blocks

@@ -21,6 +21,21 @@ const (
 	ProfileRFC9420
 )
 
+// WirePolicy says how the proposals and commits of members travel, in ProfileWire. All
+// members of a conversation have to choose the same; it stays for life. ProfileRFC9420
+// sends them as PrivateMessages and accepts both.
+type WirePolicy uint8
+
+// The policies.
+const (
+	// WirePolicyPlaintext: as PublicMessages, which the delivery service can read. No
+	// others are accepted.
+	WirePolicyPlaintext WirePolicy = iota
+	// WirePolicyCiphertext: as PrivateMessages. Of members no others are accepted; those
+	// of external senders and of clients that join are public all the same.
+	WirePolicyCiphertext
+)
+
 // ReceiveConfig bounds what a conversation keeps to open late messages. A zero
 // field takes its default.
 type ReceiveConfig struct {
@@ -179,9 +194,10 @@ type KeyPackageEntry struct {
 // migration and tests. It answers [KeyPackageImported].
 type ImportKeyPackage struct {
 	// KeyPackage is an encoded KeyPackage, bare or wrapped in an MLSMessage.
-	KeyPackage       []byte
-	InitPrivate      secret.Bytes
-	LeafPrivate      secret.Bytes // of the leaf's encryption key
+	KeyPackage  []byte
+	InitPrivate secret.Bytes
+	LeafPrivate secret.Bytes // of the leaf's encryption key
+	// SignaturePrivate; nil for a client that can join and read, and nothing else.
 	SignaturePrivate secret.Bytes
 }
 

@@ -15,6 +15,7 @@ type CreateConversation struct {
 	// Credential; zero means the newest of the suite's signature scheme.
 	Credential      CredentialRef
 	Profile         Profile
+	WirePolicy      WirePolicy
 	Receive         ReceiveConfig
 	ExternalSenders []mlsgroup.ExternalSender
 }
@@ -31,6 +32,7 @@ type ProcessWelcome struct {
 	// RatchetTree, where the GroupInfo brings none.
 	RatchetTree []byte
 	Profile     Profile
+	WirePolicy  WirePolicy
 	Receive     ReceiveConfig
 }
 
@@ -53,6 +55,7 @@ type JoinByExternalCommit struct {
 	RatchetTree []byte
 	Credential  CredentialRef // zero means the newest of the suite's scheme
 	Profile     Profile
+	WirePolicy  WirePolicy
 	Receive     ReceiveConfig
 }
 

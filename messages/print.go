@@ -43,6 +43,12 @@ func (r EncryptMessage) Format(f fmt.State, _ rune) {
 }
 
 // Format writes the fields, [secret] for those that are.
+func (v HistoryClientCreated) Format(f fmt.State, _ rune) {
+	type fields HistoryClientCreated
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
 func (r ImportKeyPackage) Format(f fmt.State, _ rune) {
 	type fields ImportKeyPackage
 	_, _ = fmt.Fprintf(f, "%+v", fields(r))

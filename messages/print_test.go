@@ -15,7 +15,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(CommitMerged), new(CommitPendingProposals), new(CommitSettled), new(ConversationCreated), new(ConversationJoined), new(ConversationRead),
 		new(ConversationsListed), new(ConversationWiped), new(CountKeyPackages), new(CreateConversation), new(CredentialAdded), new(CredentialEntry),
 		new(CredentialInUse), new(CredentialRemoved), new(CredentialsListed), new(DataRead), new(DataSet), new(DecryptMessage), new(DecryptMessages), new(MessagesDecrypted), new(ProposePSK), new(DecryptResult),
-		new(DeleteKeyPackages), new(DeleteStaleKeyPackages), new(DeletePSK), new(DropInDoubt), new(EncryptMessage), new(GenerateKeypairs), new(Keypair), new(KeypairsGenerated), new(EpochChanged), new(ExportGroupInfo),
+		new(DeleteKeyPackages), new(DeleteStaleKeyPackages), new(DeletePSK), new(DisableHistorySharing), new(DropInDoubt), new(EnableHistorySharing), new(HistoryClientCreated), new(EncryptMessage), new(GenerateKeypairs), new(Keypair), new(KeypairsGenerated), new(EpochChanged), new(ExportGroupInfo),
 		new(ExportSecret), new(FinalConversation), new(Finish), new(Finished), new(GenerateKeyPackages), new(GroupInfoExported),
 		new(ImportKeyPackage), new(InDoubtDropped), new(InitClient), new(JoinByExternalCommit), new(JoinProposed), new(ProposeJoin), new(KeyPackageEntry), new(KeyPackageImported),
 		new(KeyPackagesCounted), new(KeyPackagesDeleted), new(KeyPackagesGenerated), new(KeyPackagesListed), new(ListClients), new(ListConversations),

@@ -135,6 +135,12 @@ func (SetCredential) Size() int { return overhead }
 func (CommitPendingProposals) Size() int { return overhead }
 
 // Size implements [Request].
+func (EnableHistorySharing) Size() int { return overhead }
+
+// Size implements [Request].
+func (DisableHistorySharing) Size() int { return overhead }
+
+// Size implements [Request].
 func (r ProposeAdd) Size() int { return overhead + len(r.KeyPackage) }
 
 // Size implements [Request].
@@ -200,6 +206,8 @@ func (RemoveMembers) request()          {}
 func (UpdateKeyMaterial) request()      {}
 func (SetCredential) request()          {}
 func (CommitPendingProposals) request() {}
+func (EnableHistorySharing) request()   {}
+func (DisableHistorySharing) request()  {}
 func (ProposeAdd) request()             {}
 func (ProposeRemove) request()          {}
 func (ProposePSK) request()             {}

@@ -6,7 +6,8 @@ import (
 )
 
 // CommitBundle is a commit on its way to the delivery service. It is one unit: the
-// Welcome may reach its receivers only if the commit was accepted.
+// Welcome and the EncryptedMessage may reach their receivers only if the commit was
+// accepted.
 type CommitBundle struct {
 	Conversation ConversationID
 	// Epoch the commit ends; the epoch after it begins when it is accepted. For an
@@ -18,6 +19,9 @@ type CommitBundle struct {
 	Welcome []byte
 	// GroupInfo of the new epoch, an MLSMessage, with the ratchet tree in it.
 	GroupInfo []byte
+	// EncryptedMessage is an application message of the new epoch, an MLSMessage, for
+	// all members of that epoch; nil in most commits. It has a history secret.
+	EncryptedMessage []byte
 	// Hash is SHA-256 of Commit: what CommitStatus is asked for, and what the
 	// delivery service can recognise a second sending of the same commit by.
 	Hash [32]byte
@@ -90,6 +94,9 @@ type CommitStatusReader interface {
 type Observer struct {
 	// EpochChanged is called once for each epoch that a usable group enters.
 	EpochChanged func(EpochChanged)
+	// HistoryClientCreated is called when a commit of this member has been accepted
+	// that brings in a history client.
+	HistoryClientCreated func(HistoryClientCreated)
 	// CommitSettled is called when a commit that was in doubt is not any longer.
 	CommitSettled func(CommitSettled)
 }

@@ -3,6 +3,7 @@ package mlsgroup
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/conclave-mls/conclave/internal/primitive"
 	"github.com/conclave-mls/conclave/internal/secret"
@@ -182,6 +183,9 @@ type CommitOptions struct {
 	Leaf *LeafChange
 	// AuthenticatedData that goes with the message, readable by all.
 	AuthenticatedData []byte
+	// Message is application data, if not nil, that is sealed as the first message
+	// of the epoch that the commit begins, and is to be delivered if the commit is.
+	Message secret.Bytes
 	// WireFormat of the commit; 0 for the profile's.
 	WireFormat WireFormat
 	// WithoutRatchetTree leaves the tree out of Welcome and GroupInfo. New
@@ -258,7 +262,7 @@ func (g *Group) commit(in *Input, o *CommitOptions, origin *Group, usage Resumpt
 		replaced: g.tree.Leaf(h.own), keys: *g.path, framingKey: signer.Private, infoKey: signer.Private,
 		withoutTree: o.WithoutRatchetTree, groupInfoExtensions: o.GroupInfoExtensions,
 	}
-	nh := h.next()
+	nh, nextSigner := h.next(), signer
 	if list.pathRequired() || o.ForcePath || o.Leaf != nil || swept.ownUpdate || !profile.omitPath && !o.OmitPath {
 		leafSigner := signer
 		if o.Leaf != nil && o.Leaf.Signer != nil {
@@ -275,7 +279,7 @@ func (g *Group) commit(in *Input, o *CommitOptions, origin *Group, usage Resumpt
 			leaf.Source, leaf.ParentHash = LeafNodeSourceCommit, parentHash
 			return leaf, leaf.sign(g.s, leafSigner, g.GroupID(), h.own)
 		}
-		nh.signatureKey = leafSigner.Public
+		nh.signatureKey, nextSigner = leafSigner.Public, leafSigner
 		b.infoKey = leafSigner.Private
 		if profile.pathKeySigns {
 			b.framingKey = leafSigner.Private
@@ -298,10 +302,38 @@ func (g *Group) commit(in *Input, o *CommitOptions, origin *Group, usage Resumpt
 	}
 	c.Base = g.Lineage()
 	begun, begin := beginEpoch(g.s, nh, out.tree, out.keys, out.secrets)
+	if o.Message != nil {
+		with := *in
+		with.Signer = nextSigner
+		if c.Bundle.Message, begun, begin, err = begun.sealFirst(with, o.Message, begin); err != nil {
+			return nil, err
+		}
+	}
 	c.next, c.past = begun, g.newPastEpoch(out.tree)
 	c.After = append(begin, epochRecords(g.tree, out.tree, *g.path, out.keys)...)
 	c.effect = g.effect(applied, h.own, false, out.path)
 	return c, nil
+}
+
+// sealFirst makes the first application message of an epoch that has just been made,
+// of which begin is the records. It returns the group after it, and its records: the
+// root of the secret tree, which the message has split, is not among them any more.
+func (g *Group) sealFirst(in Input, plaintext secret.Bytes, begin []Change) ([]byte, *Group, []Change, error) {
+	t, err := g.Encrypt(in, plaintext, nil)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	begin = slices.DeleteFunc(begin, func(ch Change) bool {
+		if len(ch.Key) == 0 || recordKind(ch.Key[0]) != recordSecret {
+			return false
+		}
+		ch.Value.Wipe()
+		return true
+	})
+	for _, b := range t.Consumed {
+		b.Wipe() // nobody has seen the group that it was of
+	}
+	return t.Outbound.Message, t.Next, append(begin, t.Changes...), nil
 }
 
 // checkKeyChange refuses, in the Wire profile, what members of that profile

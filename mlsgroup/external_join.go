@@ -25,8 +25,8 @@ type ExternalJoinOptions struct {
 	AuthenticatedData []byte
 	// WithoutRatchetTree leaves the tree out of the new GroupInfo.
 	WithoutRatchetTree bool
-	// BasicKeyChange as in GroupOptions.
-	BasicKeyChange bool
+	// BasicKeyChange and PrivateHandshakes as in GroupOptions.
+	BasicKeyChange, PrivateHandshakes bool
 }
 
 // JoinByExternalCommit makes the commit by which we join the group of a
@@ -156,7 +156,7 @@ func JoinByExternalCommit(in Input, gi *GroupInfo, o ExternalJoinOptions) (*OwnC
 		return nil, err
 	}
 	h := &head{
-		profile: o.Profile, receive: o.Receive.withDefaults(), basicKeyChange: o.BasicKeyChange,
+		profile: o.Profile, receive: o.Receive.withDefaults(), basicKeyChange: o.BasicKeyChange, privateHandshakes: o.PrivateHandshakes,
 		membership: membershipActive, own: own, signatureKey: signer.Public,
 	}
 	c := b.own(out, h, m.Marshal())

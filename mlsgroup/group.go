@@ -227,6 +227,11 @@ type GroupOptions struct {
 	// signature key of a member with a Basic credential. Wire's clients do; it
 	// lets any member take over another's leaf.
 	BasicKeyChange bool
+	// PrivateHandshakes makes, in the Wire profile, PrivateMessages of the
+	// proposals and commits of members, our own and those that are accepted of
+	// others: Wire's ciphertext policy. All members have to choose the same. The
+	// RFC profile sends them so in any case, and accepts both.
+	PrivateHandshakes bool
 
 	// exact keeps Extensions as they are: those of the group that the new one
 	// continues.
@@ -298,7 +303,7 @@ func NewGroup(in Input, o GroupOptions) (*Transition, error) {
 
 	es := epochSecretsFromEpoch(s, epochSecret)
 	h := &head{
-		profile: o.Profile, receive: o.Receive.withDefaults(), basicKeyChange: o.BasicKeyChange,
+		profile: o.Profile, receive: o.Receive.withDefaults(), basicKeyChange: o.BasicKeyChange, privateHandshakes: o.PrivateHandshakes,
 		membership: membershipActive, own: 0, signatureKey: leaf.SignatureKey,
 	}
 	h.setContext(&gc)

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
+
+	"github.com/conclave-mls/conclave/internal/secret"
 )
 
 // The three steps that open a message, apart from each other and in another
@@ -123,18 +126,63 @@ func TestReserveAndBurn(t *testing.T) {
 
 func (h *holder) clone() *holder { return &holder{g: h.g, store: h.store.clone(), cold: h.cold} }
 
+// A commit brings the first message of its epoch along: whoever follows it, or is added by it, reads the message once, and the sender goes on behind it, also
+// after a restart between the two.
+func TestCommitWithMessage(t *testing.T) {
+	for _, p := range []Profile{ProfileRFC, ProfileWire} {
+		for n := range 6 {
+			w := newWorld(t, 1, p, uint64(900+n)) // every second sender is cold
+			if n > 0 {
+				w.add(w.members[0], n, CommitOptions{})
+			}
+			c, joiner := w.members[n], w.newClient()
+			b := joiner.keyPackage(p)
+			own := w.commitOf(c, CommitOptions{
+				Proposals: []Proposal{{Type: ProposalTypeAdd, Add: &Add{KeyPackage: b.KeyPackage}}}, Message: []byte("first"),
+			})
+			again, err := ParseOwnCommit(own.Marshal())
+			w.must(err)
+			if !bytes.Equal(again.Marshal(), own.Marshal()) || !bytes.Equal(again.Bundle.Message, own.Bundle.Message) {
+				t.Error("another commit is read than was written")
+			}
+			before := c.g.Epoch()
+			w.accept(c, own, map[*client]*KeyPackageBundle{joiner: b})
+			for _, m := range w.others(c) {
+				tr, err := m.process(m.in(), own.Bundle.Message)
+				if err != nil {
+					t.Fatalf("%s: %v", m.name, err)
+				}
+				if string(tr.Received.Application) != "first" || tr.Received.Epoch != before+1 || tr.Received.Sender.LeafIndex != c.g.OwnLeaf() {
+					t.Errorf("received %+v", tr.Received)
+				}
+				if _, err := m.process(m.in(), own.Bundle.Message); !errors.Is(err, ErrDuplicate) {
+					t.Errorf("read twice: %v", err)
+				}
+			}
+			for _, m := range slices.Clone(w.members) {
+				w.say(m, "second")
+			}
+		}
+	}
+}
+
 // A commit in doubt: messages of the next epoch open under the provisional
 // state, before and after a restart, and messages of the old epoch that arrive
 // meanwhile are not forgotten by the merge.
 func TestProvisionalAndMerge(t *testing.T) {
 	for _, p := range []Profile{ProfileRFC, ProfileWire} {
-		for _, restart := range []bool{false, true} {
+		for x := range 4 {
+			restart := x%2 == 1
+			var first secret.Bytes
+			if x > 1 {
+				first = []byte("first") // which splits the secret tree that is not there yet
+			}
 			w := newWorld(t, 1, p, 420)
 			w.add(w.members[0], 3, CommitOptions{})
 			c, other := w.members[0], w.members[1]
 			c.cold = restart
 			late, later := w.encrypt(other, "late"), w.encrypt(other, "later")
-			own := w.commitOf(c, CommitOptions{})
+			own := w.commitOf(c, CommitOptions{Message: first})
 			if restart {
 				var err error
 				if own, err = ParseOwnCommit(own.Marshal()); err != nil {

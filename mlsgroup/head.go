@@ -21,7 +21,9 @@ type head struct {
 	profile        Profile
 	receive        ReceiveConfig // with defaults filled in
 	basicKeyChange bool
-	membership     membership
+	// privateHandshakes: see GroupOptions.PrivateHandshakes.
+	privateHandshakes bool
+	membership        membership
 
 	context        GroupContext
 	encodedContext []byte // of context
@@ -46,7 +48,10 @@ type head struct {
 const headVersion = 1
 
 // head flags.
-const headBasicKeyChange = 1
+const (
+	headBasicKeyChange    = 1
+	headPrivateHandshakes = 2
+)
 
 // record returns the head record.
 func (h *head) record() secret.Bytes {
@@ -55,6 +60,9 @@ func (h *head) record() secret.Bytes {
 	var flags byte
 	if h.basicKeyChange {
 		flags |= headBasicKeyChange
+	}
+	if h.privateHandshakes {
+		flags |= headPrivateHandshakes
 	}
 	b = append(b, flags)
 	b = appendUint32(b, h.receive.OutOfOrder)
@@ -94,10 +102,11 @@ func (h *head) read(r *reader) {
 	h.profile = Profile(r.uint8())
 	h.membership = membership(r.uint8())
 	flags := r.uint8()
-	if flags&^headBasicKeyChange != 0 {
+	if flags&^(headBasicKeyChange|headPrivateHandshakes) != 0 {
 		r.fail("flags %x", flags)
 	}
 	h.basicKeyChange = flags&headBasicKeyChange != 0
+	h.privateHandshakes = flags&headPrivateHandshakes != 0
 	h.receive.OutOfOrder = r.uint32()
 	h.receive.MaxForward = r.uint32()
 	h.receive.PastEpochs = r.uint32()
@@ -152,6 +161,20 @@ func (h *head) setContext(gc *GroupContext) {
 	r := reader{b: h.encodedContext}
 	h.context = GroupContext{}
 	h.context.read(&r)
+}
+
+// takesHandshake tells whether a member's proposals and commits may come in a
+// wire format.
+func (h *head) takesHandshake(f WireFormat) bool {
+	return !h.profile.rules().oneHandshakeFormat || f == h.handshakeFormat()
+}
+
+// handshakeFormat returns the wire format of our proposals and commits.
+func (h *head) handshakeFormat() WireFormat {
+	if h.profile.rules().oneHandshakeFormat && !h.privateHandshakes {
+		return WireFormatPublicMessage
+	}
+	return WireFormatPrivateMessage
 }
 
 // active returns an error if the group cannot send.

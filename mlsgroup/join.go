@@ -21,8 +21,8 @@ type JoinOptions struct {
 	// or branching. A Welcome that needs one names it in a PreSharedKeyID; see
 	// WelcomeOrigin.
 	Origin *Group
-	// BasicKeyChange as in GroupOptions.
-	BasicKeyChange bool
+	// BasicKeyChange and PrivateHandshakes as in GroupOptions.
+	BasicKeyChange, PrivateHandshakes bool
 }
 
 // Join makes a group from a Welcome (RFC 9420 section 12.4.3.1). That no group
@@ -99,7 +99,7 @@ func Join(in Input, w *Welcome, o JoinOptions) (*Transition, error) {
 		return nil, err
 	}
 	h := &head{
-		profile: o.Profile, receive: o.Receive.withDefaults(), basicKeyChange: o.BasicKeyChange,
+		profile: o.Profile, receive: o.Receive.withDefaults(), basicKeyChange: o.BasicKeyChange, privateHandshakes: o.PrivateHandshakes,
 		membership: membershipActive, own: own, signatureKey: kp.LeafNode.SignatureKey,
 	}
 	h.setContext(&gi.GroupContext)

@@ -53,7 +53,7 @@ func (g *Group) OpenSenderData(message []byte) (*SealedMessage, error) {
 
 func (g *Group) openSealed(m *PrivateMessage) (*SealedMessage, error) {
 	if m.ContentType != ContentTypeApplication {
-		if g.head.profile.rules().publicHandshakes {
+		if !g.head.takesHandshake(WireFormatPrivateMessage) {
 			return nil, fmt.Errorf("%w: private handshake message", ErrWireFormat)
 		}
 		if m.Epoch != g.Epoch() {

@@ -15,6 +15,9 @@ type CommitBundle struct {
 	Commit    []byte
 	Welcome   []byte // nil if the commit adds nobody
 	GroupInfo []byte // of the epoch that the commit begins
+	// Message is the first application message of that epoch, nil where
+	// CommitOptions.Message was.
+	Message []byte
 }
 
 // OwnCommit is a commit of ours that nobody has accepted yet, with all that
@@ -141,7 +144,7 @@ func (c *OwnCommit) Provisional(g *Group) (*Group, error) {
 		}
 	}
 	tree, path := Loaded{Part: Part{kind: partTree}}, Loaded{Part: Part{kind: partPath}}
-	root := Loaded{Part: Part{kind: partRatchet, epoch: c.Epoch}}
+	parts := []Loaded{{Part: Part{kind: partProposals}}}
 	keys := make([]string, 0, len(over))
 	for k := range over {
 		keys = append(keys, k)
@@ -154,11 +157,11 @@ func (c *OwnCommit) Provisional(g *Group) (*Group, error) {
 			tree.Records = append(tree.Records, rec)
 		case recordPath:
 			path.Records = append(path.Records, rec)
-		case recordSecret:
-			root.Records = append(root.Records, rec)
+		case recordSecret, recordRatchet:
+			parts = append(parts, Loaded{Part: ratchetPart(c.Epoch, rec.Key), Records: []Record{rec}})
 		}
 	}
-	return t.Next.WithParts(tree, path, root, Loaded{Part: Part{kind: partProposals}})
+	return t.Next.WithParts(append(parts, tree, path)...)
 }
 
 // committer returns the leaf of who made the commit, after it, nil where it is
@@ -188,8 +191,12 @@ func (t *Transition) nextGroup() *Group {
 	return t.Next
 }
 
-// ownCommitVersion is the first byte of a stored OwnCommit.
-const ownCommitVersion = 1
+// The first byte of a stored OwnCommit: of one without Bundle.Message, as all were
+// once, and of one with it.
+const (
+	ownCommitVersion        = 1
+	ownCommitMessageVersion = 2
+)
 
 // Marshal returns the stored form, which holds key material.
 func (c *OwnCommit) Marshal() secret.Bytes {
@@ -197,8 +204,12 @@ func (c *OwnCommit) Marshal() secret.Bytes {
 	for _, ch := range c.After {
 		n += len(ch.Key) + len(ch.Value) + 16
 	}
-	b := make([]byte, 0, n+len(c.Bundle.Commit)+len(c.Bundle.Welcome)+len(c.Bundle.GroupInfo))
-	b = append(b, ownCommitVersion)
+	b := make([]byte, 0, n+len(c.Bundle.Commit)+len(c.Bundle.Welcome)+len(c.Bundle.GroupInfo)+len(c.Bundle.Message))
+	if c.Bundle.Message == nil {
+		b = append(b, ownCommitVersion)
+	} else {
+		b = appendLong(append(b, ownCommitMessageVersion), c.Bundle.Message)
+	}
 	b = appendLong(b, c.Bundle.Commit)
 	b = appendLong(b, c.Bundle.Welcome)
 	b = appendLong(b, c.Bundle.GroupInfo)
@@ -233,7 +244,10 @@ func ParseOwnCommit(b []byte) (*OwnCommit, error) {
 }
 
 func (c *OwnCommit) read(r *reader) {
-	if v := r.uint8(); r.err == nil && v != ownCommitVersion {
+	switch v := r.uint8(); {
+	case v == ownCommitMessageVersion:
+		c.Bundle.Message = r.long()
+	case r.err == nil && v != ownCommitVersion:
 		r.fail("version %d", v)
 	}
 	c.Bundle.Commit = r.long()

@@ -14,6 +14,9 @@ import (
 // Format writes that it is a Group.
 func (Group) Format(f fmt.State, _ rune) { secret.Print(f, "mlsgroup.Group") }
 
+// Format writes that it is a CommitOptions.
+func (CommitOptions) Format(f fmt.State, _ rune) { secret.Print(f, "mlsgroup.CommitOptions") }
+
 // Format writes that it is an Input.
 func (Input) Format(f fmt.State, _ rune) { secret.Print(f, "mlsgroup.Input") }
 

@@ -58,20 +58,26 @@ func (g *Group) processPrivate(in Input, m *PrivateMessage) (*Transition, error)
 	if err != nil {
 		return nil, err
 	}
+	if m.ContentType == ContentTypeApplication {
+		if t.Received, err = key.Open(); err != nil {
+			return nil, err
+		}
+		return t, nil
+	}
 	um, err := key.Decrypt()
 	if err != nil {
 		return nil, err
 	}
-	if err := um.verify(); err != nil {
+	who, err := g.signerOf(&um.ac.Content, key.leaf)
+	if err != nil {
 		return nil, err
 	}
-	if m.ContentType == ContentTypeApplication {
-		t.Received = um.received()
-		return t, nil
+	if err := um.ac.verify(g.s, who.SignatureKey, key.context); err != nil {
+		return nil, err
 	}
 	// The handshake message is handled by the group that has its key consumed,
 	// and both count as one step.
-	next, err := t.Next.handshake(in, um.ac, key.leaf)
+	next, err := t.Next.handshake(in, um.ac, who)
 	if err != nil {
 		return nil, err
 	}
@@ -135,6 +141,9 @@ func (g *Group) processPublic(in Input, m *PublicMessage) (*Transition, error) {
 	if err := c.checkSender(); err != nil {
 		return nil, err
 	}
+	if c.Sender.Type == SenderTypeMember && !g.head.takesHandshake(WireFormatPublicMessage) {
+		return nil, fmt.Errorf("%w: public handshake message", ErrWireFormat)
+	}
 	if c.Epoch != g.Epoch() {
 		return nil, &EpochError{Got: c.Epoch, Want: g.Epoch()}
 	}
@@ -194,6 +203,12 @@ func (g *Group) sender(c *FramedContent) (*LeafNode, error) {
 	if leaf == nil {
 		return nil, CheckSenderLeaf.Errorf("leaf %d is blank", c.Sender.LeafIndex)
 	}
+	return g.signerOf(c, leaf)
+}
+
+// signerOf returns who signed a member's content: the member's leaf, or in the
+// Wire profile the leaf of the path.
+func (g *Group) signerOf(c *FramedContent, leaf *LeafNode) (*LeafNode, error) {
 	if c.ContentType != ContentTypeCommit || c.Commit.Path == nil || !g.head.profile.rules().pathKeySigns {
 		return leaf, nil
 	}
@@ -448,22 +463,7 @@ func (g *Group) leave(ac *AuthenticatedContent, who *LeafNode, effect *CommitEff
 		r := recordPrefix(k)
 		t.Changes = append(t.Changes, Change{Op: DeleteRange, Key: r.Low, High: r.High})
 	}
-	for _, b := range g.head.secrets.fields() {
-		t.Consumed = append(t.Consumed, b)
-	}
-	for _, k := range g.path.keys {
-		t.Consumed = append(t.Consumed, k.private)
-	}
-	t.Consumed = g.secrets.material(t.Consumed)
-	for _, p := range g.past {
-		if p != nil {
-			t.Consumed = p.secrets.material(append(t.Consumed, p.senderData))
-		}
-	}
-	t.Consumed = append(t.Consumed, g.resumption...)
-	for _, p := range g.proposals.list {
-		t.Consumed = append(t.Consumed, p.leafPrivate)
-	}
+	t.Consumed = g.material()
 	t.Received = receivedFrom(ac, who)
 	t.Received.Commit = effect
 	return t

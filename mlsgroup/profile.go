@@ -36,10 +36,11 @@ type profileRules struct {
 	pathKeySigns bool
 	// omitPath: our own commits leave the path out where they may.
 	omitPath bool
-	// publicHandshakes: proposals and commits of members are PublicMessages,
-	// and no other is accepted. Without it ours are PrivateMessages and both
+	// oneHandshakeFormat: proposals and commits of members come in one wire
+	// format and no other is accepted: PublicMessage, or PrivateMessage in a
+	// group with PrivateHandshakes. Without it ours are PrivateMessages and both
 	// are accepted.
-	publicHandshakes bool
+	oneHandshakeFormat bool
 	// padTo: the plaintext of a PrivateMessage, with the AEAD tag, is padded to
 	// a multiple of this many bytes.
 	padTo int
@@ -61,7 +62,7 @@ type profileRules struct {
 func (p Profile) rules() profileRules {
 	if p == ProfileWire {
 		return profileRules{
-			pathKeySigns: true, omitPath: true, publicHandshakes: true, padTo: 128,
+			pathKeySigns: true, omitPath: true, oneHandshakeFormat: true, padTo: 128,
 			externalRemoveOnly: true, requireCredentials: true, resumptionEpochs: 1,
 		}
 	}

@@ -50,6 +50,18 @@ func ratchetRecordKey(epoch uint64, i LeafIndex, kind ratchetKind) []byte {
 	return append(appendUint32(epochRecordKey(recordRatchet, epoch), uint32(i)), byte(kind))
 }
 
+// ratchetPart is the part that a record of a cover or of a ratchet is of.
+func ratchetPart(epoch uint64, key []byte) Part {
+	p := Part{kind: partRatchet, epoch: epoch}
+	if len(key) >= 13 {
+		p.leaf = LeafIndex(binary.BigEndian.Uint32(key[9:]))
+	}
+	if len(key) == 14 {
+		p.ratchet = ratchetKind(key[13])
+	}
+	return p
+}
+
 func skipRecordKey(epoch uint64, i LeafIndex, kind ratchetKind, first uint32) []byte {
 	b := append(appendUint32(epochRecordKey(recordSkip, epoch), uint32(i)), byte(kind))
 	return appendUint32(b, first)

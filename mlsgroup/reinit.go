@@ -186,7 +186,7 @@ func (g *Group) Branch(in Input, o SuccessorOptions) (*Successor, error) {
 func (g *Group) succeed(in *Input, o *SuccessorOptions, usage ResumptionPSKUsage, epoch uint64) (*Successor, *GroupInfo, error) {
 	created, err := NewGroup(*in, GroupOptions{
 		GroupID: o.GroupID, Profile: g.head.profile, Receive: g.head.receive, BasicKeyChange: g.head.basicKeyChange,
-		Extensions: o.Extensions, Leaf: o.Leaf, exact: true,
+		PrivateHandshakes: g.head.privateHandshakes, Extensions: o.Extensions, Leaf: o.Leaf, exact: true,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -200,7 +200,9 @@ func (g *Group) succeed(in *Input, o *SuccessorOptions, usage ResumptionPSKUsage
 	}}})
 	// The first epoch exists nowhere else, so a PrivateMessage would be for
 	// nobody.
-	options.WireFormat = WireFormatPublicMessage
+	if created.Next.head.takesHandshake(WireFormatPublicMessage) {
+		options.WireFormat = WireFormatPublicMessage
+	}
 	c, err := created.Next.commit(in, &options, g, usage)
 	if err != nil {
 		return nil, nil, err

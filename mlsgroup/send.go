@@ -91,17 +91,15 @@ func (g *Group) seal(in *Input, ac *AuthenticatedContent) (*Transition, error) {
 // handshakeFormat returns the wire format of an own handshake message: what the
 // caller asks for, or the profile's where that is 0.
 func (g *Group) handshakeFormat(asked WireFormat) (WireFormat, error) {
-	public := g.head.profile.rules().publicHandshakes
 	switch {
-	case asked == WireFormatPublicMessage || asked == 0 && public:
-		return WireFormatPublicMessage, nil
-	case asked == WireFormatPrivateMessage && public:
-		return 0, fmt.Errorf("%w: private handshake message in profile %v", ErrWireFormat, g.head.profile)
-	case asked == WireFormatPrivateMessage || asked == 0:
-		return WireFormatPrivateMessage, nil
-	default:
+	case asked == 0:
+		return g.head.handshakeFormat(), nil
+	case asked != WireFormatPublicMessage && asked != WireFormatPrivateMessage:
 		return 0, fmt.Errorf("%w: wire format %d of a handshake message", ErrWireFormat, asked)
+	case !g.head.takesHandshake(asked):
+		return 0, fmt.Errorf("%w: handshake message of wire format %d in profile %v", ErrWireFormat, asked, g.head.profile)
 	}
+	return asked, nil
 }
 
 // ProposalOptions says what to propose.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/conclave-mls/conclave"
+	"github.com/conclave-mls/conclave/mlsgroup"
 	"github.com/conclave-mls/conclave/tests/enginetest"
 )
 
@@ -34,7 +35,7 @@ func TestKill(t *testing.T) {
 		length = 2 * time.Second
 	}
 	dir := t.TempDir()
-	p := newParty(t, killConversations...)
+	p := newParty(t, 1, mlsgroup.ProfileWire, killConversations...)
 	p.begin(dir)
 	rng := rand.New(rand.NewPCG(1, 2))
 	kills := 0

@@ -19,7 +19,7 @@ func TestDocumentsNameFiles(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if e.IsDir() && len(e.Name()) > 2 && e.Name()[0] == '.' {
+		if e.IsDir() && (e.Name() == "node_modules" || len(e.Name()) > 2 && e.Name()[0] == '.') {
 			return filepath.SkipDir
 		}
 		if !strings.HasSuffix(file, ".md") {

@@ -23,18 +23,20 @@ type party struct {
 	witness       *enginetest.Witness
 	devices       map[conclave.ClientID]*enginetest.Device
 	conversations []conclave.ConversationID
+	suite         conclave.CipherSuite
+	profile       mlsgroup.Profile
 	settled       chan struct{} // holds a value if a commit has been settled since it was looked at
 }
 
-func newParty(t *testing.T, conversations ...conclave.ConversationID) *party {
+func newParty(t *testing.T, suite conclave.CipherSuite, profile mlsgroup.Profile, conversations ...conclave.ConversationID) *party {
 	t.Helper()
 	ds := enginetest.NewDeliveryService()
-	witness, err := enginetest.NewWitness(ds, "witness", len(conversations))
+	witness, err := enginetest.NewWitness(ds, "witness", suite, profile, len(conversations))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &party{
-		t: t, ds: ds, witness: witness, conversations: conversations, settled: make(chan struct{}, 1),
+		t: t, ds: ds, witness: witness, suite: suite, profile: profile, conversations: conversations, settled: make(chan struct{}, 1),
 		devices: make(map[conclave.ClientID]*enginetest.Device),
 	}
 }
@@ -47,13 +49,18 @@ func (p *party) open(e *conclave.Engine, id conclave.ClientID, w weather) {
 	p.t.Helper()
 	d := &enginetest.Device{Delivery: p.ds, Transport: p.ds.Transport(id)}
 	d.Transport.Before = w // before the engine can send again what is in doubt
-	var err error
-	d.Client, err = e.Client(p.t.Context(), id, conclave.ClientOptions{Transport: d.Transport, Observer: conclave.Observer{CommitSettled: func(conclave.CommitSettled) {
+	o := conclave.ClientOptions{Transport: d.Transport, CipherSuites: []conclave.CipherSuite{p.suite}, Profile: conclave.ProfileWire}
+	if p.profile == mlsgroup.ProfileRFC {
+		o.Profile = conclave.ProfileRFC9420
+	}
+	o.Observer = conclave.Observer{CommitSettled: func(conclave.CommitSettled) {
 		select {
 		case p.settled <- struct{}{}:
 		default:
 		}
-	}}})
+	}}
+	var err error
+	d.Client, err = e.Client(p.t.Context(), id, o)
 	if err == nil && p.ds.KeyPackagesLeft(id) == 0 {
 		err = d.Publish(p.t.Context(), 10)
 	}

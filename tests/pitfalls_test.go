@@ -2,8 +2,6 @@ package tests
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -21,17 +19,11 @@ var pitfallWork = []string{"history sharing", "end-to-end identity", "enrolment"
 // TestPitfalls holds the table of docs/corecrypto.md against the tests: each pitfall has a row with a test of its name or the part that will bring it, each test
 // exists, and each test of a pitfall has a row.
 func TestPitfalls(t *testing.T) {
-	b, err := os.ReadFile(filepath.Join(moduleRoot, "docs", "corecrypto.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	functions := testFunctions(t)
 	rows := map[string][]string{} // id to tests
-	_, table, _ := strings.Cut(string(b), "| pitfall |")
-	for _, line := range strings.Split(table, "\n")[2:] {
-		cells := strings.Split(strings.Trim(line, "| "), " | ")
+	for _, cells := range coreCryptoRows(t, "| pitfall | what went wrong in CoreCrypto | test |") {
 		if len(cells) != 3 {
-			continue
+			t.Fatalf("row %q", cells)
 		}
 		id := cells[0]
 		if _, twice := rows[id]; twice {

@@ -15,7 +15,10 @@ import (
 func (s *simulation) weather(seed uint64) weather {
 	var mu sync.Mutex
 	rng := rand.New(rand.NewPCG(seed, 1))
-	return func(context.Context, conclave.CommitBundle) enginetest.Fault {
+	return func(_ context.Context, b conclave.CommitBundle) enginetest.Fault {
+		if err := s.witness.Observe(b.Commit); err != nil {
+			s.t.Error(err)
+		}
 		if s.good.Load() {
 			return enginetest.FaultNone
 		}
@@ -44,36 +47,54 @@ func (s *simulation) fetch(id conclave.ClientID) {
 	s.network[id] = append(s.network[id], waiting...)
 }
 
-// deliver lets a client receive one message: mostly the oldest on the network, sometimes a younger one. Application messages may be lost, anything may
-// come again later. What the client cannot take yet stays on the network, as with a delivery service that is asked again.
+// seat is a client in a conversation.
+type seat struct {
+	client       conclave.ClientID
+	conversation conclave.ConversationID
+}
+
+// deliver lets a client receive one message: mostly the oldest on the network, sometimes a younger one. Application messages may be lost, now and then a
+// commit is, and anything may come again later. What the client cannot take yet stays on the network, as with a delivery service that is asked again.
 func (s *simulation) deliver(id conclave.ClientID) error {
 	s.fetch(id)
 	list := s.network[id]
 	if len(list) == 0 {
 		return nil
 	}
+	good := s.good.Load()
 	i := 0
-	if !s.good.Load() && s.rng.IntN(4) == 0 {
+	if !good && s.rng.IntN(4) == 0 {
 		i = s.rng.IntN(min(len(list), 6))
 	}
 	in := list[i]
-	if !s.good.Load() && !in.Welcome && !in.Commit && isApplication(in.Message) && s.rng.IntN(10) == 0 {
+	application := !in.Welcome && !in.Commit && isApplication(in.Message)
+	switch {
+	case good:
+	case application && s.rng.IntN(10) == 0:
+		s.network[id] = slices.Delete(slices.Clone(list), i, i+1)
+		return nil
+	case in.Commit && s.rng.IntN(60) == 0:
+		s.missed[seat{id, in.Conversation}] = true
 		s.network[id] = slices.Delete(slices.Clone(list), i, i+1)
 		return nil
 	}
-	var err error
-	d := s.devices[id]
-	if in.Welcome {
-		_, err = d.ProcessWelcome(s.t.Context(), in.Message, conclave.JoinOptions{})
-	} else {
-		_, err = d.DecryptMessage(s.t.Context(), in.Conversation, in.Message)
+	_, err := received(s.t.Context(), s.devices[id], in)
+	if isAny(err, stopped) { // it is not known what became of it, so it comes again
+		return err
 	}
 	early := isAny(err, []conclave.Code{conclave.CodeWrongEpoch, conclave.CodeConversationNotFound, conclave.CodeConversationAlreadyExists})
-	again := !s.good.Load() && s.rng.IntN(10) == 0
-	if !early && !again || early && s.good.Load() {
+	again := !good && s.rng.IntN(10) == 0
+	if !early && !again || early && (good || s.rng.IntN(20) == 0) {
 		s.network[id] = slices.Delete(slices.Clone(list), i, i+1)
+		if application {
+			s.took(id, in, err)
+		}
+		if in.Commit && early {
+			s.missed[seat{id, in.Conversation}] = true
+		}
 	}
 	if errors.Is(err, conclave.CodeWrongEpoch) {
+		s.behind[seat{id, in.Conversation}] = true
 		return nil
 	}
 	return err

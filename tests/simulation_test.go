@@ -5,32 +5,49 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/conclave-mls/conclave"
+	"github.com/conclave-mls/conclave/mlsgroup"
 	"github.com/conclave-mls/conclave/tests/enginetest"
 )
 
-var seed = flag.Uint64("seed", 0, "play the simulation of this seed only")
+var (
+	seed  = flag.Uint64("seed", 1, "the first seed of the simulation")
+	seeds = flag.Uint64("seeds", 0, "how many seeds to play; 0 is what a short run has")
+	steps = flag.Int("steps", 150, "how many steps the simulation has before the network becomes good")
+)
 
-// TestSimulation lets clients in several engines do everything there is to do at random, over a network that loses, repeats, delays and reorders, with
-// engines that crash. In the end the network is good again, and the members of each conversation agree. Failing seeds are added to the list.
+// TestSimulation lets twenty clients in several engines do everything there is to do at random, in one conversation or many, over a network that loses,
+// repeats, delays and reorders, with engines that crash at any write. In the end the network is good again: the members of each conversation agree, and
+// every client has read what it could, once. The long run is a thousand seeds:
+//
+//	go test ./tests -run TestSimulation -seeds 1000 -steps 400 -timeout 2h
 func TestSimulation(t *testing.T) {
-	seeds := []uint64{1, 2, 3, 4, 5, 6, 7, 8}
-	if testing.Short() {
-		seeds = seeds[:2]
+	count := *seeds
+	switch {
+	case count > 0:
+	case testing.Short():
+		count = 2
+	default:
+		count = 50
 	}
-	if *seed != 0 {
-		seeds = []uint64{*seed}
-	}
-	for _, seed := range seeds {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { simulate(t, seed) })
+	for n := *seed; n < *seed+count; n++ {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			defer func() {
+				if t.Failed() {
+					t.Logf("to play it again: go test ./tests -run TestSimulation -seed %d -seeds 1 -steps %d", n, *steps)
+				}
+			}()
+			simulate(t, n)
+		})
 	}
 }
 
@@ -43,6 +60,11 @@ type simulation struct {
 	clients []conclave.ClientID
 	network map[conclave.ClientID][]enginetest.Delivery // on its way to each client, oldest first
 	good    atomic.Bool                                 // nothing is lost or reordered any more
+	sent    map[[32]byte]*sentText                      // by the hash of the message
+	readers map[conclave.ClientID]*reader
+	missed  map[seat]bool // a commit was lost on the way, for good
+	behind  map[seat]bool // the client has said that it misses something
+	texts   int           // made so far
 	counts  map[string]int
 }
 
@@ -54,31 +76,44 @@ type simulatedEngine struct {
 
 func simulate(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 0))
+	rooms := 1
+	if rng.IntN(2) == 0 {
+		rooms = 2 + rng.IntN(5)
+	}
 	var conversations []conclave.ConversationID
-	for i := range 2 + rng.IntN(3) {
+	for i := range rooms {
 		conversations = append(conversations, conclave.ConversationID(fmt.Sprintf("room %d", i)))
 	}
+	suite, profile := conclave.CipherSuite(mlsgroup.CipherSuiteX25519AES128Ed25519), mlsgroup.ProfileWire
+	if rng.IntN(4) == 0 {
+		suite = mlsgroup.CipherSuiteP256AES128P256
+	}
+	if rng.IntN(3) == 0 {
+		profile = mlsgroup.ProfileRFC
+	}
 	s := &simulation{
-		party: newParty(t, conversations...), rng: rng, home: make(map[conclave.ClientID]*simulatedEngine),
-		network: make(map[conclave.ClientID][]enginetest.Delivery), counts: make(map[string]int),
+		party: newParty(t, suite, profile, conversations...), rng: rng, home: make(map[conclave.ClientID]*simulatedEngine),
+		network: make(map[conclave.ClientID][]enginetest.Delivery), sent: make(map[[32]byte]*sentText), readers: make(map[conclave.ClientID]*reader),
+		missed: make(map[seat]bool), behind: make(map[seat]bool), counts: make(map[string]int),
 	}
 	s.ds.Echo = rng.IntN(2) == 0
 	for i := range 1 + rng.IntN(3) {
 		s.engines = append(s.engines, &simulatedEngine{dir: filepath.Join(t.TempDir(), fmt.Sprint(i)), stateBytes: int64((seed+uint64(i))%2)*2 - 1})
 	}
-	for i := range 4 + rng.IntN(4) {
+	for i := range 20 {
 		id := conclave.ClientID(fmt.Sprintf("client %d", i))
 		s.clients = append(s.clients, id)
 		s.home[id] = s.engines[rng.IntN(len(s.engines))]
+		s.readers[id] = newReader()
 	}
 	for _, e := range s.engines {
 		s.start(e)
 	}
 	s.found()
-	for range 500 {
+	for range *steps {
 		s.step()
 		if t.Failed() {
-			t.Fatalf("seed %d", seed)
+			return
 		}
 	}
 	s.heal()
@@ -88,8 +123,8 @@ func simulate(t *testing.T, seed uint64) {
 		}
 	}
 	generations, unread := s.witness.Observed()
-	t.Logf("%d engines, %d clients, %d conversations: %v; %+v; %d generations seen, %d not",
-		len(s.engines), len(s.clients), len(s.conversations), s.counts, s.ds.Totals(), generations, unread)
+	t.Logf("suite %d, %v, %d engines, %d clients, %d conversations: %v; %+v; %d generations seen, %d not",
+		suite, profile, len(s.engines), len(s.clients), len(s.conversations), s.counts, s.ds.Totals(), generations, unread)
 }
 
 // start opens an engine and the clients who live in it.
@@ -137,44 +172,26 @@ func (s *simulation) anyConversation() conclave.ConversationID {
 	return s.conversations[s.rng.IntN(len(s.conversations))]
 }
 
-// step does one thing at random.
+// step does one thing at random. The engine may crash meanwhile, or between two steps.
 func (s *simulation) step() {
 	s.t.Helper()
 	id, c := s.anyClient(), s.anyConversation()
 	for s.rng.IntN(4) > 0 && !slices.Contains(s.ds.Members(c), id) {
 		id, c = s.anyClient(), s.anyConversation() // mostly a member
 	}
-	d := s.devices[id]
-	what, err := "", error(nil)
-	switch dice := s.rng.IntN(100); {
-	case dice < 40:
-		what, err = "receive", s.deliver(id)
-	case dice < 60:
-		what, err = "say", s.say(d, c)
-	case dice < 67:
-		what = "update"
-		_, err = d.UpdateKeyMaterial(s.t.Context(), c)
-	case dice < 77:
-		what, err = "propose", s.propose(d, c)
-	case dice < 82:
-		what = "commit"
-		_, err = d.CommitPendingProposals(s.t.Context(), c)
-	case dice < 87:
-		what, err = "change", s.change(d, c)
-	case dice < 92:
-		what, err = "transaction", s.transaction(d, c, s.anyConversation())
-	case dice < 96:
-		what, err = "join", s.join(d, c)
-	default:
-		what = "crash"
-		e := s.home[id]
-		e.engine.Kill()
-		s.start(e)
+	var what string
+	var err error
+	if s.rng.IntN(25) == 0 {
+		s.counts["crash"]++
+		s.crash(s.home[id], func() { what, err = s.act(id, c) })
+	} else {
+		what, err = s.act(id, c)
 	}
 	s.counts[what]++
 	var known *conclave.Error
 	switch {
 	case err == nil || conclave.IsIgnorable(err) || isAny(err, expected) || errors.Is(err, enginetest.ErrNoKeyPackage) || errors.Is(err, errChangedMind):
+	case isAny(err, stopped):
 	case what != "receive" && isAny(err, []conclave.Code{conclave.CodeNotSent, conclave.CodeInvalidMessage, conclave.CodePendingProposalNotFound}):
 	default:
 		s.t.Errorf("%s: %s in %s: %v", what, id, c, err)
@@ -184,15 +201,92 @@ func (s *simulation) step() {
 	}
 }
 
+// stopped are the codes of calls that the end of their engine has caught.
+var stopped = []conclave.Code{
+	conclave.CodeClosed, conclave.CodeStoreFailed, conclave.CodeOutcomeUnknown, conclave.CodeTransactionFailed, conclave.CodeInvalidTransaction, conclave.CodeCanceled,
+}
+
+// crash ends the engine during an action, at its first, second or third write from now on, or after it, and starts it again.
+func (s *simulation) crash(e *simulatedEngine, action func()) {
+	s.t.Helper()
+	last := e.engine.Metrics().Applies + s.rng.Uint64N(3)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		action()
+	}()
+	for e.engine.Metrics().Applies <= last && !isClosed(done) {
+		runtime.Gosched()
+	}
+	e.engine.Kill()
+	<-done
+	s.start(e)
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// act lets a client do one thing at random.
+func (s *simulation) act(id conclave.ClientID, c conclave.ConversationID) (what string, err error) {
+	d := s.devices[id]
+	switch dice := s.rng.IntN(100); {
+	case dice < 45:
+		what, err = "receive", s.deliver(id)
+		if in := (seat{id, c}); s.missed[in] && s.behind[in] {
+			what, err = "rejoin", s.rejoinOne(d, c)
+		}
+	case dice < 65:
+		what, err = "say", s.say(d, c)
+	case dice < 72:
+		what = "update"
+		_, err = d.UpdateKeyMaterial(s.t.Context(), c)
+	case dice < 80:
+		what, err = "propose", s.propose(d, c)
+	case dice < 85:
+		what = "commit"
+		_, err = d.CommitPendingProposals(s.t.Context(), c)
+	case dice < 90:
+		what, err = "change", s.change(d, c)
+	case dice < 95:
+		what, err = "transaction", s.transaction(d, c, s.anyConversation())
+	default:
+		what, err = "join", s.join(d, c)
+	}
+	return what, err
+}
+
+// rejoinOne lets a client who has missed a commit join anew.
+func (s *simulation) rejoinOne(d *enginetest.Device, c conclave.ConversationID) error {
+	_, err := d.JoinByExternalCommit(s.t.Context(), s.ds.GroupInfo(c), conclave.JoinOptions{})
+	if err == nil {
+		delete(s.missed, seat{d.ID(), c})
+		delete(s.behind, seat{d.ID(), c})
+	}
+	return err
+}
+
+// newText makes a plaintext that no other is.
+func (s *simulation) newText() string {
+	s.texts++
+	return fmt.Sprint("text ", s.texts)
+}
+
 func (s *simulation) say(d *enginetest.Device, c conclave.ConversationID) error {
-	sealed, err := d.EncryptMessage(s.t.Context(), c, []byte("hello"))
+	name := s.newText()
+	sealed, err := d.EncryptMessage(s.t.Context(), c, []byte(name))
 	if err != nil {
 		return err
 	}
 	if err := s.witness.Observe(sealed); err != nil {
 		s.t.Error(err)
 	}
-	s.ds.Send(d.ID(), c, sealed)
+	s.send(d.ID(), c, name, sealed)
 	return nil
 }
 
@@ -211,10 +305,14 @@ func (s *simulation) propose(d *enginetest.Device, c conclave.ConversationID) er
 	default:
 		p, err = d.ProposeUpdate(ctx, c)
 	}
-	if err == nil {
-		s.ds.Send(d.ID(), c, p.Message)
+	if err != nil {
+		return err
 	}
-	return err
+	if err := s.witness.Observe(p.Message); err != nil {
+		s.t.Error(err)
+	}
+	s.ds.Send(d.ID(), c, p.Message)
+	return nil
 }
 
 // change adds one who is no member, or removes one who is.
@@ -240,17 +338,19 @@ func (s *simulation) transaction(d *enginetest.Device, first, second conclave.Co
 	ctx := s.t.Context()
 	type message struct {
 		conversation conclave.ConversationID
+		name         string
 		sealed       []byte
 	}
 	var made []message
 	err := d.Client.Transaction(ctx, func(tx *conclave.Tx) error {
 		made = nil
 		for _, c := range []conclave.ConversationID{first, second, first} {
-			sealed, err := tx.EncryptMessage(ctx, c, []byte("in a transaction"))
+			name := s.newText()
+			sealed, err := tx.EncryptMessage(ctx, c, []byte(name))
 			if err != nil {
 				return err
 			}
-			made = append(made, message{c, sealed})
+			made = append(made, message{c, name, sealed})
 			if err := s.witness.Observe(sealed); err != nil {
 				s.t.Error(err)
 			}
@@ -263,11 +363,11 @@ func (s *simulation) transaction(d *enginetest.Device, first, second conclave.Co
 		if s.rng.IntN(3) == 0 {
 			return errChangedMind
 		}
-		return tx.SetData(ctx, []byte(first+second))
+		return nil
 	})
 	if err == nil {
 		for _, m := range made {
-			s.ds.Send(d.ID(), m.conversation, m.sealed)
+			s.send(d.ID(), m.conversation, m.name, m.sealed)
 		}
 	}
 	return err
@@ -282,23 +382,36 @@ func (s *simulation) join(d *enginetest.Device, c conclave.ConversationID) error
 	return err
 }
 
-// heal delivers everything in order and waits until no commit is in doubt.
+// heal delivers everything in order and waits until no commit is in doubt. Who has missed a commit is brought to say so, and joins anew.
 func (s *simulation) heal() {
 	s.t.Helper()
 	s.good.Store(true)
-	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
+	s.quiet()
+	s.catchUp()
+	s.party.settle()
+	s.commitPending()
+	s.rejoin()
+	s.party.settle()
+	s.agree()
+	s.checkRecords()
+}
+
+// quiet delivers until nothing is on its way and no commit is in doubt.
+func (s *simulation) quiet() {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
 	defer cancel()
 	for {
-		quiet := true
-		for _, id := range slices.Sorted(maps.Keys(s.devices)) {
+		delivered := false
+		for _, id := range s.clients {
 			for s.fetch(id); len(s.network[id]) > 0; s.fetch(id) {
-				quiet = false
+				delivered = true
 				if err := s.deliver(id); err != nil && !conclave.IsIgnorable(err) && !isAny(err, harmless) {
 					s.t.Errorf("%s: %v", id, err)
 				}
 			}
 		}
-		if !quiet {
+		if delivered {
 			continue
 		}
 		doubts := 0
@@ -314,11 +427,67 @@ func (s *simulation) heal() {
 			s.t.Fatalf("%d commits are still in doubt", doubts)
 		}
 	}
-	s.party.settle()
-	s.commitPending()
-	s.rejoin()
-	s.party.settle()
-	s.agree()
+	if err := s.witness.Receive(s.ds); err != nil {
+		s.t.Error(err)
+	}
+}
+
+// catchUp lets those who have missed a commit join anew. Before that the conversation goes on for two epochs, so that each of them has to notice.
+func (s *simulation) catchUp() {
+	s.t.Helper()
+	for _, c := range s.conversations {
+		late, current := s.late(c)
+		if len(late) == 0 {
+			continue
+		}
+		for _, id := range late {
+			if !s.missed[seat{id, c}] {
+				s.t.Errorf("%s is behind in %s and has missed nothing", id, c)
+			}
+		}
+		for range 2 {
+			if current != nil {
+				if err := s.commitNothing(current, c); err != nil {
+					s.t.Errorf("%s commits in %s: %v", current.ID(), c, err)
+				}
+				s.quiet()
+			}
+		}
+		for _, id := range late {
+			if current != nil && !s.behind[seat{id, c}] {
+				s.t.Errorf("%s is behind in %s and does not say so", id, c)
+			}
+			s.counts["caught up"]++
+			if err := s.rejoinOne(s.devices[id], c); err != nil {
+				s.t.Errorf("%s joins %s again: %v", id, c, err)
+			}
+			s.quiet()
+		}
+	}
+}
+
+// late returns the members whose group is in an epoch that is over, and one whose group is not.
+func (s *simulation) late(c conclave.ConversationID) (late []conclave.ClientID, current *enginetest.Device) {
+	s.t.Helper()
+	epoch, _ := s.ds.Epoch(c)
+	for _, id := range s.ds.Members(c) {
+		d := s.devices[id]
+		if d == nil {
+			continue
+		}
+		state, err := d.Conversation(c).State(s.t.Context())
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		switch {
+		case !state.Exists:
+		case state.Epoch < epoch:
+			late = append(late, id)
+		default:
+			current = d
+		}
+	}
+	return late, current
 }
 
 // rejoin brings back by external commit those who are members and have no group: their Welcome was for a key package that is used up, or came while they
@@ -335,7 +504,7 @@ func (s *simulation) rejoin() {
 				continue
 			}
 			s.counts["rejoin"]++
-			if _, err := d.JoinByExternalCommit(s.t.Context(), s.ds.GroupInfo(c), conclave.JoinOptions{}); err != nil {
+			if err := s.rejoinOne(d, c); err != nil {
 				s.t.Errorf("%s joins %s again: %v", id, c, err)
 			}
 			s.party.settle()

@@ -3,6 +3,7 @@
 package enginetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -30,9 +31,15 @@ type DeliveryService struct {
 
 type delivered struct {
 	epoch     uint64
-	members   map[conclave.ClientID]bool
+	members   map[conclave.ClientID]place
 	groupInfo []byte
 	accepted  map[[32]byte]bool
+}
+
+// place is a member's leaf, and the epoch since which the member has had one.
+type place struct {
+	leaf  *mlsgroup.LeafNode
+	since uint64
 }
 
 // Delivery is something the delivery service has for a device.
@@ -104,7 +111,7 @@ func (ds *DeliveryService) commit(from conclave.ClientID, b conclave.CommitBundl
 	defer ds.mu.Unlock()
 	c := ds.conversations[b.Conversation]
 	if c == nil {
-		c = &delivered{epoch: b.Epoch, members: map[conclave.ClientID]bool{from: true}, accepted: make(map[[32]byte]bool)}
+		c = &delivered{epoch: b.Epoch, members: map[conclave.ClientID]place{from: {}}, accepted: make(map[[32]byte]bool)}
 		ds.conversations[b.Conversation] = c
 	}
 	if c.accepted[b.Hash] {
@@ -120,16 +127,36 @@ func (ds *DeliveryService) commit(from conclave.ClientID, b conclave.CommitBundl
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(members)) {
-		if !c.members[id] && id != from && b.Welcome != nil {
+		old, was := c.members[id]
+		if !was && id != from && b.Welcome != nil {
 			ds.deliver(id, Delivery{Conversation: b.Conversation, Welcome: true, Message: b.Welcome})
+		}
+		p := members[id]
+		again := p.leaf.Source == mlsgroup.LeafNodeSourceKeyPackage && (old.leaf == nil || !bytes.Equal(old.leaf.Marshal(), p.leaf.Marshal()))
+		if p.since = old.since; !was || again && c.epoch > 0 || id == from && isExternal(b.Commit) {
+			p.since = c.epoch + 1
+		}
+		members[id] = p
+	}
+	if b.EncryptedMessage != nil {
+		for _, id := range slices.Sorted(maps.Keys(members)) {
+			if id != from {
+				ds.deliver(id, Delivery{Conversation: b.Conversation, Message: b.EncryptedMessage})
+			}
 		}
 	}
 	c.epoch, c.members, c.groupInfo, c.accepted[b.Hash] = c.epoch+1, members, b.GroupInfo, true
 	return conclave.Verdict{Kind: conclave.VerdictAccepted}, nil
 }
 
-// readMembers reads the client ids in the ratchet tree of a GroupInfo.
-func readMembers(groupInfo []byte) (map[conclave.ClientID]bool, error) {
+// isExternal tells whether a commit is one by which its sender joins.
+func isExternal(commit []byte) bool {
+	m, err := mlsgroup.ParseMLSMessage(commit)
+	return err == nil && m.PublicMessage != nil && m.PublicMessage.Content.Sender.Type == mlsgroup.SenderTypeNewMemberCommit
+}
+
+// readMembers reads the client ids and leaves in the ratchet tree of a GroupInfo.
+func readMembers(groupInfo []byte) (map[conclave.ClientID]place, error) {
 	m, err := mlsgroup.ParseMLSMessage(groupInfo)
 	if err != nil || m.GroupInfo == nil {
 		return nil, fmt.Errorf("enginetest: bundle without a GroupInfo: %v", err)
@@ -142,9 +169,9 @@ func readMembers(groupInfo []byte) (map[conclave.ClientID]bool, error) {
 		if err != nil {
 			return nil, err
 		}
-		members := make(map[conclave.ClientID]bool)
+		members := make(map[conclave.ClientID]place)
 		for _, leaf := range tree.Members() {
-			members[conclave.ClientID(leaf.Credential.Identity)] = true
+			members[conclave.ClientID(leaf.Credential.Identity)] = place{leaf: leaf}
 		}
 		return members, nil
 	}
@@ -169,7 +196,10 @@ func (ds *DeliveryService) Send(from conclave.ClientID, id conclave.Conversation
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
 	c := ds.conversations[id]
-	if c == nil || !c.members[from] {
+	if c == nil {
+		return
+	}
+	if _, member := c.members[from]; !member {
 		return
 	}
 	ds.sent++
@@ -249,6 +279,18 @@ func (ds *DeliveryService) Members(id conclave.ConversationID) []conclave.Client
 		return nil
 	}
 	return slices.Sorted(maps.Keys(c.members))
+}
+
+// Since returns the first epoch of a member's current membership; ok is false for one who is no member.
+func (ds *DeliveryService) Since(id conclave.ConversationID, client conclave.ClientID) (epoch uint64, ok bool) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	c := ds.conversations[id]
+	if c == nil {
+		return 0, false
+	}
+	p, ok := c.members[client]
+	return p.since, ok
 }
 
 // GroupInfo returns the GroupInfo of a conversation's current epoch.

@@ -17,8 +17,9 @@ import (
 // Witness is a member that speaks MLS by the pure core alone, without an engine. It never sends. It watches that the other members use no generation of
 // a ratchet twice, since that would be an AEAD key and nonce used twice. It is safe for concurrent use.
 type Witness struct {
-	id conclave.ClientID
-	in mlsgroup.Input
+	id      conclave.ClientID
+	in      mlsgroup.Input
+	profile mlsgroup.Profile
 
 	mu      sync.Mutex
 	bundles []*mlsgroup.KeyPackageBundle
@@ -32,27 +33,28 @@ type generation struct {
 	conversation conclave.ConversationID
 	epoch        uint64
 	leaf         mlsgroup.LeafIndex
+	handshake    bool // which of the leaf's two ratchets
 	generation   uint32
 }
 
 // ErrReuse says that two different messages were sealed under one generation.
 var ErrReuse = errors.New("enginetest: a generation was used twice")
 
-// NewWitness returns a witness with key packages for a number of conversations of suite 1 and Wire's profile, published at the delivery service.
-func NewWitness(ds *DeliveryService, id conclave.ClientID, conversations int) (*Witness, error) {
+// NewWitness returns a witness with key packages for a number of conversations, published at the delivery service.
+func NewWitness(ds *DeliveryService, id conclave.ClientID, suite conclave.CipherSuite, profile mlsgroup.Profile, conversations int) (*Witness, error) {
 	credential := mlsgroup.Credential{Type: mlsgroup.CredentialTypeBasic, Identity: []byte(id)}
-	signer, err := mlsgroup.NewSigner(rand.Reader, mlsgroup.CipherSuiteX25519AES128Ed25519, credential)
+	signer, err := mlsgroup.NewSigner(rand.Reader, suite, credential)
 	if err != nil {
 		return nil, err
 	}
 	w := &Witness{
-		id: id, in: mlsgroup.Input{Rand: rand.Reader, Now: time.Now(), Signer: signer},
+		id: id, in: mlsgroup.Input{Rand: rand.Reader, Now: time.Now(), Signer: signer}, profile: profile,
 		groups: make(map[conclave.ConversationID]map[uint64]*mlsgroup.Group),
 		newest: make(map[conclave.ConversationID]uint64),
 		used:   make(map[generation][32]byte),
 	}
 	for range conversations {
-		b, err := mlsgroup.NewKeyPackage(w.in, mlsgroup.KeyPackageOptions{Profile: mlsgroup.ProfileWire})
+		b, err := mlsgroup.NewKeyPackage(w.in, mlsgroup.KeyPackageOptions{Profile: profile})
 		if err != nil {
 			return nil, err
 		}
@@ -70,7 +72,7 @@ func (w *Witness) Clone() *Witness {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	c := &Witness{
-		id: w.id, in: w.in, bundles: w.bundles, newest: maps.Clone(w.newest), used: maps.Clone(w.used), unread: slices.Clone(w.unread),
+		id: w.id, in: w.in, profile: w.profile, bundles: w.bundles, newest: maps.Clone(w.newest), used: maps.Clone(w.used), unread: slices.Clone(w.unread),
 		groups: make(map[conclave.ConversationID]map[uint64]*mlsgroup.Group),
 	}
 	for id, epochs := range w.groups {
@@ -105,8 +107,10 @@ func (w *Witness) take(d Delivery) error {
 	if err != nil {
 		return err
 	}
-	if m.PrivateMessage != nil && m.PrivateMessage.ContentType == mlsgroup.ContentTypeApplication {
-		return w.observe(d.Message)
+	if m.PrivateMessage != nil {
+		if err := w.observe(d.Message); err != nil || m.PrivateMessage.ContentType == mlsgroup.ContentTypeApplication {
+			return err
+		}
 	}
 	epoch := w.newest[d.Conversation]
 	group := w.groups[d.Conversation][epoch]
@@ -141,7 +145,7 @@ func (w *Witness) join(d Delivery) error {
 		return err
 	}
 	for _, b := range w.bundles {
-		t, joinErr := mlsgroup.Join(w.in, m.Welcome, mlsgroup.JoinOptions{KeyPackage: b, Profile: mlsgroup.ProfileWire})
+		t, joinErr := mlsgroup.Join(w.in, m.Welcome, mlsgroup.JoinOptions{KeyPackage: b, Profile: w.profile})
 		if joinErr == nil {
 			w.keep(d.Conversation, t.Next)
 			return nil
@@ -151,8 +155,8 @@ func (w *Witness) join(d Delivery) error {
 	return err
 }
 
-// Observe looks at an application message that an engine has handed out, whether or not it was ever sent. It answers ErrReuse; messages of an epoch that
-// the witness does not know yet are looked at when it does.
+// Observe looks at a message that an engine has handed out, whether or not it was ever sent; a PublicMessage uses no generation. It answers ErrReuse;
+// messages of an epoch that the witness does not know yet are looked at when it does.
 func (w *Witness) Observe(message []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -163,6 +167,9 @@ func (w *Witness) observe(message []byte) error {
 	m, err := mlsgroup.ParseMLSMessage(message)
 	if err != nil {
 		return err
+	}
+	if m.PrivateMessage == nil {
+		return nil
 	}
 	raw, epoch, _ := m.GroupIDAndEpoch()
 	id := conclave.ConversationID(raw)
@@ -175,7 +182,7 @@ func (w *Witness) observe(message []byte) error {
 	if err != nil {
 		return err
 	}
-	g := generation{id, epoch, sealed.Sender(), sealed.Generation()}
+	g := generation{id, epoch, sealed.Sender(), sealed.ContentType() != mlsgroup.ContentTypeApplication, sealed.Generation()}
 	hash := sha256.Sum256(message)
 	if before, found := w.used[g]; found && before != hash {
 		return fmt.Errorf("%w: generation %d of leaf %d in epoch %d of %s", ErrReuse, g.generation, g.leaf, g.epoch, g.conversation)
@@ -194,6 +201,26 @@ func (w *Witness) retry() error {
 		}
 	}
 	return nil
+}
+
+// Place returns the leaf that a message was sent from and its generation; ok is false if the witness does not know its epoch.
+func (w *Witness) Place(message []byte) (leaf mlsgroup.LeafIndex, generation uint32, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m, err := mlsgroup.ParseMLSMessage(message)
+	if err != nil {
+		return 0, 0, false
+	}
+	raw, epoch, _ := m.GroupIDAndEpoch()
+	group := w.groups[conclave.ConversationID(raw)][epoch]
+	if group == nil {
+		return 0, 0, false
+	}
+	sealed, err := group.OpenSenderData(message)
+	if err != nil {
+		return 0, 0, false
+	}
+	return sealed.Sender(), sealed.Generation(), true
 }
 
 // Observed counts the generations seen, and the messages that could not be looked at because the witness was not in their epoch.

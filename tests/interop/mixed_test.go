@@ -6,10 +6,17 @@ import (
 
 // mixed are scenarios of one group in which all three implementations are.
 var mixed = []scenario{
-	{"we create and add both; all update, texts", func(s *stage) { s.trio(0) }},
-	{"CoreCrypto creates and adds both; all update, texts", func(s *stage) { s.trio(1) }},
-	{"ts-mls creates and adds both; all update, texts", func(s *stage) { s.trio(2) }},
-	{"thirty random steps of up to nine clients of all three", func(s *stage) { s.random(30, s.three, s.three, s.three) }},
+	{name: "we create and add both; all update, add and remove", play: func(s *stage) { s.trio(0) }, brief: true},
+	{name: "CoreCrypto creates and adds both; all update, add and remove", play: func(s *stage) { s.trio(1) }},
+	{name: "ts-mls creates and adds both; all update, add and remove", play: func(s *stage) { s.trio(2) }},
+	{name: "twelve random steps of up to eight clients of all three", play: func(s *stage) {
+		founders := append(s.three(), s.one(2))
+		for range 2 {
+			s.one(0)
+			s.one(1)
+		}
+		s.random(12, founders...)
+	}},
 }
 
 // three opens a client of each implementation.

@@ -15,7 +15,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 
@@ -287,10 +286,4 @@ func addressOf(message []byte) (conclave.ConversationID, uint64, error) {
 		return "", 0, fmt.Errorf("a %v belongs to no epoch", m.WireFormat)
 	}
 	return conclave.ConversationID(id), epoch, nil
-}
-
-// short cuts an error's text down to what a table holds.
-func short(err error) string {
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line
 }

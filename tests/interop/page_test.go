@@ -16,8 +16,9 @@ exporter. The delivery service takes one commit for each epoch, as Wire's does. 
 Peers: %s.
 
 - **yes**: it works.
-- **–**: the peer's published API has no such function; the number says which.
+- **–**: there is no function for it; the number says whose API lacks it.
 - **no**: it fails for the reason under the number.
+- empty: not played. What the row tries does not depend on the primitives, and these take a peer in JavaScript too long.
 `
 
 // renderMatrix writes the page from the results.
@@ -49,14 +50,18 @@ func renderMatrix() string {
 		b.WriteString("\n| --- |" + strings.Repeat(" --- |", len(p.suites)) + "\n")
 		for row, sc := range p.scenarios {
 			fmt.Fprintf(&b, "| %s |", sc.name)
-			for column := range p.suites {
+			for column, suite := range p.suites {
+				if !sc.playedIn(suite) {
+					b.WriteString(" |")
+					continue
+				}
 				err := p.results[row][column]
 				var unsupported errUnsupported
 				switch {
 				case err == nil:
 					b.WriteString(" yes |")
 				case errors.As(err, &unsupported):
-					fmt.Fprintf(&b, " – (%d) |", note(fmt.Sprintf("%s: %s", p.name, unsupported)))
+					fmt.Fprintf(&b, " – (%d) |", note(string(unsupported)))
 				default:
 					fmt.Fprintf(&b, " no (%d) |", note(fmt.Sprintf("%s: %s", p.name, p.knownOf(sc.name).because)))
 				}

@@ -3,6 +3,7 @@ package interop
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/tests/enginetest"
@@ -71,7 +72,7 @@ type state struct {
 	exported string // 32 bytes of the exporter
 }
 
-// errUnsupported is what a party answers where its implementation has no such function.
+// errUnsupported is what a party answers where its implementation has no such function: which one, and what it lacks.
 type errUnsupported string
 
 func (e errUnsupported) Error() string { return string(e) }
@@ -193,7 +194,7 @@ func (p *engineParty) externalSender(id conclave.ConversationID) ([]byte, error)
 func (p *engineParty) wipe(id conclave.ConversationID) error { return p.WipeConversation(p.ctx, id) }
 
 func (p *engineParty) history(conclave.ConversationID, bool) error {
-	return errUnsupported("the facade has no history sharing yet")
+	return errUnsupported("this engine: no history sharing yet")
 }
 
 func (p *engineParty) state(id conclave.ConversationID) (state, error) {
@@ -225,7 +226,8 @@ func (p *peerParty) do(op string, id conclave.ConversationID, c call) (result, e
 	if codeOf(err) == "Unsupported" {
 		var e *peerError
 		errors.As(err, &e)
-		return r, errUnsupported(e.Message)
+		name, _, _ := strings.Cut(p.version, " ")
+		return r, errUnsupported(name + ": " + e.Message)
 	}
 	return r, err
 }
