@@ -576,6 +576,13 @@ func (c *conversation) perform(st *stage, t *task) (messages.Reply, error) {
 		return reply, err
 	case requireAbsent:
 		return stepDone{}, c.requireAbsent(st, true)
+	case requireParent:
+		if st.state.group == nil {
+			return nil, messages.ErrParentGroupNotFound
+		}
+		return stepDone{}, nil
+	case messages.MarkAsChildOf:
+		return c.markAsChildOf(st, r)
 	case adopt:
 		return c.adopt(st, r)
 	case join:
