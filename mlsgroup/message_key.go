@@ -19,6 +19,9 @@ type SealedMessage struct {
 	sender senderData
 }
 
+// ContentType returns what the message holds, which is not verified yet.
+func (sm *SealedMessage) ContentType() ContentType { return sm.m.ContentType }
+
 // Epoch returns the epoch of the message.
 func (sm *SealedMessage) Epoch() uint64 { return sm.m.Epoch }
 
@@ -29,8 +32,8 @@ func (sm *SealedMessage) Sender() LeafIndex { return sm.sender.leaf }
 // claims to be sealed under.
 func (sm *SealedMessage) Generation() uint32 { return sm.sender.generation }
 
-// OpenSenderData finds the sender of an encoded PrivateMessage with application
-// data. Errors are those of Process.
+// OpenSenderData finds the sender of an encoded PrivateMessage. Errors are those
+// of Process.
 func (g *Group) OpenSenderData(message []byte) (*SealedMessage, error) {
 	var m MLSMessage
 	if len(message) <= maxMessageLen {
@@ -39,8 +42,8 @@ func (g *Group) OpenSenderData(message []byte) (*SealedMessage, error) {
 	if err := parse(message, m.read); err != nil {
 		return nil, err
 	}
-	if m.PrivateMessage == nil || m.PrivateMessage.ContentType != ContentTypeApplication {
-		return nil, fmt.Errorf("%w: not an application message", ErrWireFormat)
+	if m.PrivateMessage == nil {
+		return nil, fmt.Errorf("%w: not a PrivateMessage", ErrWireFormat)
 	}
 	if !bytes.Equal(m.PrivateMessage.GroupID, g.GroupID()) {
 		return nil, ErrWrongGroup
@@ -83,12 +86,19 @@ type MessageKey struct {
 	context []byte
 }
 
-// TakeMessageKey takes the key of a message out of the group: the second step.
+// TakeMessageKey takes the key of an application message out of the group: the second step.
 // The transition has no Received, and its Consumed has the key, so it is wiped
 // after the message was opened. If that fails the transition is dropped. Errors
 // are those of Process. The next group remembers the sender's signature key in
 // the form that verifies faster.
 func (g *Group) TakeMessageKey(sm *SealedMessage) (*MessageKey, *Transition, error) {
+	if sm.m.ContentType != ContentTypeApplication {
+		return nil, nil, fmt.Errorf("%w: not an application message", ErrWireFormat)
+	}
+	return g.takeMessageKey(sm)
+}
+
+func (g *Group) takeMessageKey(sm *SealedMessage) (*MessageKey, *Transition, error) {
 	v, err := g.view(sm.m.Epoch)
 	if err != nil {
 		return nil, nil, err

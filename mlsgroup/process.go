@@ -54,7 +54,7 @@ func (g *Group) processPrivate(in Input, m *PrivateMessage) (*Transition, error)
 	if err != nil {
 		return nil, err
 	}
-	key, t, err := g.TakeMessageKey(sm)
+	key, t, err := g.takeMessageKey(sm)
 	if err != nil {
 		return nil, err
 	}
