@@ -122,6 +122,11 @@ func (s scope) ExternalSender(ctx context.Context, id ConversationID) ([]byte, e
 	return s.at(id).ExternalSender(ctx)
 }
 
+// MarkConversationAsChildOf is [Conversation.MarkAsChildOf].
+func (s scope) MarkConversationAsChildOf(ctx context.Context, child, parent ConversationID) error {
+	return s.at(child).MarkAsChildOf(ctx, parent)
+}
+
 // ExportSecretKey is [Conversation.ExportSecretKey].
 func (s scope) ExportSecretKey(ctx context.Context, id ConversationID, length int) (Secret, error) {
 	return s.at(id).ExportSecretKey(ctx, length)

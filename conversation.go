@@ -143,6 +143,13 @@ func (c *Conversation) Wipe(ctx context.Context) error {
 	return err
 }
 
+// MarkAsChildOf records which conversation this one belongs to; [ConversationState].Parent tells of it, and nothing else does. [CodeParentGroupNotFound]
+// where the parent is not here.
+func (c *Conversation) MarkAsChildOf(ctx context.Context, parent ConversationID) error {
+	_, err := ask[messages.MarkedAsChild](ctx, c.scope, "MarkAsChildOf", c.id, messages.MarkAsChildOf{Parent: parent})
+	return err
+}
+
 // ConversationState is what can be read of a conversation at one moment.
 type ConversationState = messages.ConversationRead
 

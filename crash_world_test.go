@@ -64,8 +64,9 @@ type ledger struct {
 
 const crashDir = "state/engine"
 
+// crashOptions let conversations leave memory as soon as they rest, so that every step begins with what is stored.
 func crashOptions() conclave.Options {
-	return conclave.Options{Key: testKey, RetryPause: time.Millisecond, SendTimeout: 10 * time.Second, IdleAfter: -1}
+	return conclave.Options{Key: testKey, RetryPause: time.Millisecond, SendTimeout: 10 * time.Second, IdleAfter: -1, StateBytes: 1}
 }
 
 func newCrashWorld(t *testing.T, fs vfs.FS, ds *enginetest.DeliveryService, witness *enginetest.Witness) *crashWorld {

@@ -18,6 +18,7 @@ const (
 	// Conversations and clients.
 	CodeConversationNotFound      Code = "ConversationNotFound"
 	CodeConversationAlreadyExists Code = "ConversationAlreadyExists"
+	CodeParentGroupNotFound       Code = "ParentGroupNotFound"
 	CodeClientNotFound            Code = "ClientNotFound"
 	CodeClientAlreadyExists       Code = "ClientAlreadyExists"
 	CodeMemberNotFound            Code = "MemberNotFound"
@@ -131,6 +132,7 @@ var codes = []struct {
 	{messages.ErrTransactionFailed, CodeTransactionFailed},
 	{messages.ErrConversationNotFound, CodeConversationNotFound},
 	{messages.ErrConversationAlreadyExists, CodeConversationAlreadyExists},
+	{messages.ErrParentGroupNotFound, CodeParentGroupNotFound},
 	{messages.ErrClientNotFound, CodeClientNotFound},
 	{messages.ErrClientAlreadyExists, CodeClientAlreadyExists},
 	{messages.ErrKeypairNotFound, CodeKeypairNotFound},

@@ -44,6 +44,9 @@ type Options struct {
 	RetryPause time.Duration
 	// IdleAfter is how long a conversation that nobody uses keeps its memory. 0 is five minutes, negative is for ever.
 	IdleAfter time.Duration
+	// StateBytes bounds the memory, by estimate, of conversations at rest: beyond it those not used for longest are dropped from memory, and read from
+	// the directory when they are used again. 0 is 256 MiB, negative is no bound.
+	StateBytes int64
 	// MaxCalls and MaxCallBytes bound the calls that wait in the whole engine and the bytes they hold; beyond them a call answers [CodeBusy]. 0 is 65,536 and 256 MiB.
 	MaxCalls, MaxCallBytes int64
 	// MaxConversationCalls and MaxConversationBytes bound the same for one conversation. 0 is 4,096 and 64 MiB.

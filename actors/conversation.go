@@ -56,6 +56,15 @@ func (c *conversation) receive(l letter) {
 	if err != nil {
 		c.broken(l, err)
 	}
+	c.entry.weigh(c.memory())
+}
+
+// memory estimates what the conversation holds, in bytes.
+func (c *conversation) memory() int64 {
+	if c.state == nil || c.state.group == nil {
+		return restBytes
+	}
+	return restBytes + int64(c.state.group.MemoryBytes())
 }
 
 // broken deals with a panic: whoever was being served is answered, what is in memory
@@ -133,6 +142,7 @@ func (c *conversation) handle(l letter) {
 func (c *conversation) stopped() {
 	c.stopResend()
 	c.drop(func(claim) bool { return true }, messages.ErrClosed)
+	c.entry.weigh(0)
 }
 
 // take accepts a request. Reads are served at once. Everything else needs the guard;
@@ -566,6 +576,13 @@ func (c *conversation) perform(st *stage, t *task) (messages.Reply, error) {
 		return reply, err
 	case requireAbsent:
 		return stepDone{}, c.requireAbsent(st, true)
+	case requireParent:
+		if st.state.group == nil {
+			return nil, messages.ErrParentGroupNotFound
+		}
+		return stepDone{}, nil
+	case messages.MarkAsChildOf:
+		return c.markAsChildOf(st, r)
 	case adopt:
 		return c.adopt(st, r)
 	case join:

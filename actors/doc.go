@@ -87,6 +87,7 @@
 //	ClearPendingProposal    not-found  in-doubt   ok         sending    in-doubt
 //	DropInDoubt             not-found  ok         ok         sending    ok
 //	WipeConversation        not-found  ok         ok         sending    ok
+//	MarkAsChildOf           not-found  in-doubt   ok         sending    ok
 //	ReadConversation        ok         ok         ok         ok         ok
 //	ListMembers             not-found  not-found  ok         ok         ok
 //	ExportSecret            not-found  not-found  ok         ok         ok

@@ -152,9 +152,6 @@ func (c *conversation) openSenderData(st *stage, message []byte) (s *mlsgroup.Se
 		s, err = g.OpenSenderData(message)
 		return err
 	})
-	if err == nil && s.ContentType() != mlsgroup.ContentTypeApplication {
-		return nil, mlsgroup.ErrWireFormat
-	}
 	return s, err
 }
 

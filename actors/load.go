@@ -47,7 +47,7 @@ func (c *conversation) load() error {
 	if p.id != c.id {
 		return fmt.Errorf("%w: conversation pointer", messages.ErrCorrupt)
 	}
-	s.incarnation = p.incarnation
+	s.incarnation, s.parent = p.incarnation, p.parent
 	head, err := c.sys.store.GetMany(c.recordKey(s.incarnation, mlsgroup.HeadKey()))
 	if err != nil {
 		return c.sys.storeError(err)

@@ -57,9 +57,19 @@ func (c *conversation) adopt(st *stage, r adopt) (messages.Reply, error) {
 	return reply, nil
 }
 
+// markAsChildOf stages the parent, which the pointer names: it outlives a join anew.
+func (c *conversation) markAsChildOf(st *stage, r messages.MarkAsChildOf) (messages.Reply, error) {
+	if err := c.requireGroup(st); err != nil {
+		return nil, err
+	}
+	st.state = st.state.with(func(next *state) { next.parent = r.Parent })
+	c.stagePointer(st)
+	return messages.MarkedAsChild{}, nil
+}
+
 // stagePointer makes the stage's incarnation the current one.
 func (c *conversation) stagePointer(st *stage) {
-	st.changes.Put(c.client.keys.Pointer(nil, c.key), pointer{st.state.incarnation, c.id}.marshal())
+	st.changes.Put(c.client.keys.Pointer(nil, c.key), pointer{st.state.incarnation, c.id, st.state.parent}.marshal())
 }
 
 // dropJoins stages the end of joins on their way.
@@ -119,7 +129,7 @@ func (c *conversation) stageJoin(st *stage, f *inflight) {
 	} else {
 		early = st.state.early
 	}
-	st.state = &state{incarnation: f.incarnation, early: early, inflight: st.state.inflight}
+	st.state = &state{incarnation: f.incarnation, parent: st.state.parent, early: early, inflight: st.state.inflight}
 	c.stagePointer(st)
 }
 
@@ -255,6 +265,7 @@ func (c *conversation) describe(st *stage) (messages.Reply, error) {
 	if g.Profile() == mlsgroup.ProfileRFC {
 		reply.Profile = messages.ProfileRFC9420
 	}
+	reply.Parent = st.state.parent
 	reply.OwnLeaf, reply.SignatureKey = uint32(g.OwnLeaf()), g.SignatureKey()
 	reply.EpochAuthenticator = g.EpochAuthenticator().Clone()
 	return reply, nil

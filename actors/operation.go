@@ -47,6 +47,8 @@ func (s *System) perform(ctx context.Context, at place, id messages.Conversation
 	switch r := r.(type) {
 	case messages.CreateConversation:
 		return s.within(ctx, at, func(at place) (messages.Reply, error) { return s.createConversation(ctx, at, id, r) })
+	case messages.MarkAsChildOf:
+		return s.within(ctx, at, func(at place) (messages.Reply, error) { return s.markAsChildOf(ctx, at, id, r) })
 	case messages.SetCredential:
 		return s.within(ctx, at, func(at place) (messages.Reply, error) { return s.setCredential(ctx, at, id, r) })
 	}
@@ -318,6 +320,20 @@ func (s *System) joinByExternalCommit(ctx context.Context, at place, r messages.
 		}
 	}
 	return s.conversationStep(ctx, at, messages.ConversationID(info.GroupContext.GroupID), step)
+}
+
+// requireParent takes the guard of a conversation that must have a group.
+type requireParent struct{ messages.Step }
+
+// markAsChildOf keeps the parent from being wiped until the child is marked.
+func (s *System) markAsChildOf(ctx context.Context, at place, id messages.ConversationID, r messages.MarkAsChildOf) (messages.Reply, error) {
+	if r.Parent == id || r.Parent == "" {
+		return nil, fmt.Errorf("%w: the parent of a conversation is another one", messages.ErrInvalidArgument)
+	}
+	if _, err := s.askConversation(ctx, at, r.Parent, newTask(ctx, requireParent{})); err != nil {
+		return nil, err
+	}
+	return s.askConversation(ctx, at, id, newTask(ctx, r))
 }
 
 // rotate asks a conversation to commit a path with another credential.

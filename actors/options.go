@@ -39,6 +39,11 @@ type Options struct {
 	// minutes, negative is for ever.
 	IdleAfter time.Duration
 
+	// StateBytes bounds the memory, by estimate, of the conversations that nobody is
+	// asking: beyond it those not asked for longest are dropped from memory, and read
+	// from the store when they are asked again. 0 is 256 MiB, negative is no bound.
+	StateBytes int64
+
 	// MaxRequests and MaxBytes bound what waits in the whole engine: 0 is 65,536
 	// requests and 256 MiB. Beyond them the answer is ErrBusy.
 	MaxRequests int64
@@ -65,6 +70,8 @@ const (
 	maxData         = 16 << 20    // the data blob, in bytes
 	maxGenerate     = 1000        // key packages in one request
 	sweepFraction   = 4           // sweeps for passivation in one IdleAfter
+	restFraction    = 8           // of StateBytes is freed when it is exceeded
+	restBytes       = 2 << 10     // of memory of a conversation beside its state
 	maxPSK          = 1 << 16     // an external pre-shared key, in bytes
 	maxName         = 1 << 10     // client, conversation and PSK ids, in bytes
 	defaultLifetime = 84 * 24 * time.Hour
@@ -90,6 +97,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.SendTimeout, 30*time.Second)
 	setDefault(&o.RetryPause, 250*time.Millisecond)
 	setDefault(&o.IdleAfter, 5*time.Minute)
+	setDefault(&o.StateBytes, 256<<20)
 	setDefault(&o.MaxRequests, 1<<16)
 	setDefault(&o.MaxBytes, 256<<20)
 	setDefault(&o.MaxConversationRequests, 1<<12)

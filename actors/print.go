@@ -24,6 +24,7 @@ func (credentialRecord) Format(f fmt.State, _ rune) { secret.Print(f, "actors.cr
 func (credentialUsed) Format(f fmt.State, _ rune)   { secret.Print(f, "actors.credentialUsed") }
 func (directory) Format(f fmt.State, _ rune)        { secret.Print(f, "actors.directory") }
 func (event) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.event") }
+func (*entry) Format(f fmt.State, _ rune)           { secret.Print(f, "actors.entry") }
 func (guard) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.guard") }
 func (history) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.history") }
 func (inbound) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.inbound") }

@@ -21,7 +21,7 @@ import (
 //	key package    credential:32 key package, init private, leaf private
 //	psk            id psk
 //	data           blob
-//	pointer        incarnation:8 conversation id
+//	pointer        incarnation:8 conversation id, and the parent's where there is one
 //	inflight       see inflight.go
 //	early, seen    see held.go
 const recordVersion = 1
@@ -258,17 +258,24 @@ func (c *client) allInflight() store.Range {
 type pointer struct {
 	incarnation uint64
 	id          messages.ConversationID
+	parent      messages.ConversationID // empty: none
 }
 
 func (p pointer) marshal() []byte {
-	w := newWriter(8 + len(p.id))
+	w := newWriter(8 + len(p.id) + len(p.parent))
 	w.uint64(p.incarnation)
 	w.bytes([]byte(p.id))
+	if p.parent != "" {
+		w.bytes([]byte(p.parent))
+	}
 	return w.b
 }
 
 func parsePointer(b []byte) (pointer, error) {
 	r := readRecord(b)
 	p := pointer{incarnation: r.uint64(), id: messages.ConversationID(r.bytes())}
+	if len(r.b) > 0 {
+		p.parent = messages.ConversationID(r.bytes())
+	}
 	return p, r.end("conversation pointer")
 }

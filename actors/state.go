@@ -14,10 +14,11 @@ import (
 type state struct {
 	group       *mlsgroup.Group // nil: there is none
 	incarnation uint64
-	signer      *mlsgroup.Signer // ready to sign; nil: not loaded
-	adopted     *mlsgroup.Signer // what a creation or join brought, in its stored form, until something is signed
-	early       []earlyMessage   // kept for later, in the order in which it is tried
-	inflight    []*inflight      // own commits that have left and are not settled
+	parent      messages.ConversationID // that it was marked as a child of
+	signer      *mlsgroup.Signer        // ready to sign; nil: not loaded
+	adopted     *mlsgroup.Signer        // what a creation or join brought, in its stored form, until something is signed
+	early       []earlyMessage          // kept for later, in the order in which it is tried
+	inflight    []*inflight             // own commits that have left and are not settled
 	// spent, by epoch: own generations that are or may be used beyond what the group
 	// knows: handed out by a transaction that was aborted, or lost in a crash.
 	spent map[uint64]generations

@@ -94,6 +94,9 @@ func (c *cell) request(name string) (messages.Address, messages.Request) {
 		return bob, messages.DropInDoubt{}
 	case "WipeConversation":
 		return bob, messages.WipeConversation{}
+	case "MarkAsChildOf":
+		c.bob.create("parent")
+		return bob, messages.MarkAsChildOf{Parent: "parent"}
 	case "ReadConversation":
 		return bob, messages.ReadConversation{}
 	case "ListMembers":

@@ -1,10 +1,12 @@
 package actors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +27,12 @@ type System struct {
 	openers *openers
 	gate    gate
 	failed  atomic.Bool // the store has failed
-	ids     atomic.Uint64
+	// resident is the memory of all conversations, by estimate; crowded gets a value
+	// when it is more than it may be and one has come to rest.
+	resident atomic.Int64
+	crowded  chan struct{}
+	started  time.Time
+	ids      atomic.Uint64
 
 	clients       *table[messages.Instance, *client]
 	conversations *table[entryKey, *entry]
@@ -55,6 +62,8 @@ func Start(o Options) (*System, error) {
 		keys:          o.Store.Keys(),
 		host:          o.host(),
 		openers:       newOpeners(o.Logger),
+		crowded:       make(chan struct{}, 1),
+		started:       time.Now(),
 		gate:          newGate(o.MaxRequests, o.MaxBytes),
 		clients:       newTable[messages.Instance, *client](),
 		conversations: newTable[entryKey, *entry](),
@@ -63,10 +72,7 @@ func Start(o Options) (*System, error) {
 	s.background, s.cancel = context.WithCancelCause(context.Background())
 	s.directory = s.host.spawn(&directory{sys: s})
 	s.events = s.host.spawn(&events{log: s.log})
-	if o.IdleAfter > 0 {
-		s.goroutines.Add(1)
-		go s.sweep()
-	}
+	s.goroutines.Go(s.sweep)
 	return s, nil
 }
 
@@ -196,6 +202,7 @@ type entryKey struct {
 
 // entry is the row of a conversation or a session in the routing table.
 type entry struct {
+	sys   *System
 	key   entryKey
 	actor ref
 	gate  gate
@@ -203,15 +210,27 @@ type entry struct {
 	// transactions it is enlisted in, sends and resends of its own. It is raised
 	// from 0 only under the table's lock; at 0 the actor can be dropped, as no
 	// letter is on its way to it.
-	refs atomic.Int64
-	idle atomic.Int32 // sweeps since the last use
+	refs  atomic.Int64
+	used  atomic.Int64 // when it was released last, since the System's start
+	bytes atomic.Int64 // its share of System.resident
 }
 
 func (e *entry) hold() { e.refs.Add(1) }
 
 func (e *entry) release() {
-	e.idle.Store(0)
-	e.refs.Add(-1)
+	e.used.Store(int64(time.Since(e.sys.started)))
+	if e.refs.Add(-1) > 0 || !e.sys.isCrowded() {
+		return
+	}
+	select {
+	case e.sys.crowded <- struct{}{}:
+	default:
+	}
+}
+
+// weigh counts the conversation as so many bytes.
+func (e *entry) weigh(n int64) {
+	e.sys.resident.Add(n - e.bytes.Swap(n))
 }
 
 // acquire returns a row and holds it, starting the actor if it is not in memory.
@@ -219,7 +238,7 @@ func (s *System) acquire(c *client, key entryKey) *entry {
 	var e *entry
 	s.conversations.update(key, func(old *entry, ok bool) (*entry, bool) {
 		if e = old; !ok {
-			e = &entry{key: key, gate: newGate(s.options.MaxConversationRequests, s.options.MaxConversationBytes)}
+			e = &entry{sys: s, key: key, gate: newGate(s.options.MaxConversationRequests, s.options.MaxConversationBytes)}
 			if key.session {
 				e.actor = s.host.spawn(newSession(s, c, e))
 			} else {
@@ -232,37 +251,80 @@ func (s *System) acquire(c *client, key entryKey) *entry {
 	return e
 }
 
-// sweep drops conversations from memory that nobody has asked for a while. Their
-// state is in the store.
+// sweep drops conversations from memory that nobody has asked for a while, and those
+// not asked for longest when all together hold too much. Their state is in the store.
 func (s *System) sweep() {
-	defer s.goroutines.Done()
-	ticker := time.NewTicker(max(s.options.IdleAfter/sweepFraction, time.Millisecond))
-	defer ticker.Stop()
+	var tick <-chan time.Time
+	if s.options.IdleAfter > 0 {
+		ticker := time.NewTicker(max(s.options.IdleAfter/sweepFraction, time.Millisecond))
+		defer ticker.Stop()
+		tick = ticker.C
+	}
 	for {
 		select {
 		case <-s.background.Done():
 			return
-		case <-ticker.C:
-			s.passivate(sweepFraction)
+		case <-tick:
+			s.passivate(s.options.IdleAfter)
+		case <-s.crowded:
+			s.makeRoom(s.options.StateBytes)
 		}
 	}
 }
 
-// passivate ages every conversation by one sweep and drops those that have been idle
-// for so many.
-func (s *System) passivate(sweeps int32) {
+// passivate drops the conversations that have been idle for so long.
+func (s *System) passivate(idle time.Duration) {
+	before := int64(time.Since(s.started) - idle)
+	var stops []<-chan struct{}
 	for _, e := range s.conversations.all() {
-		if e.refs.Load() > 0 || e.idle.Add(1) < sweeps {
-			continue
+		if e.used.Load() <= before {
+			stops = s.drop(stops, e)
 		}
-		s.conversations.update(e.key, func(now *entry, ok bool) (*entry, bool) {
-			if !ok || now != e || e.refs.Load() > 0 {
-				return now, ok
-			}
-			e.actor.stop()
-			return nil, false
-		})
 	}
+	for _, stopped := range stops {
+		<-stopped
+	}
+}
+
+func (s *System) isCrowded() bool {
+	return s.options.StateBytes >= 0 && s.resident.Load() > s.options.StateBytes
+}
+
+// makeRoom drops idle conversations, those first that have been idle for longest,
+// until the others hold a good deal less than limit bytes.
+func (s *System) makeRoom(limit int64) {
+	excess := s.resident.Load() - limit + limit/restFraction
+	all := s.conversations.all()
+	slices.SortFunc(all, func(a, b *entry) int { return cmp.Compare(a.used.Load(), b.used.Load()) })
+	var stops []<-chan struct{}
+	for _, e := range all {
+		if excess <= 0 {
+			break
+		}
+		bytes, before := e.bytes.Load(), len(stops)
+		if stops = s.drop(stops, e); len(stops) > before {
+			excess -= bytes
+		}
+	}
+	for _, stopped := range stops {
+		<-stopped
+	}
+}
+
+// drop drops a conversation from memory unless it is in use, and then adds to stops
+// the channel that is closed when it has gone.
+func (s *System) drop(stops []<-chan struct{}, e *entry) []<-chan struct{} {
+	if e.refs.Load() > 0 {
+		return stops
+	}
+	s.conversations.update(e.key, func(now *entry, ok bool) (*entry, bool) {
+		if !ok || now != e || e.refs.Load() > 0 {
+			return now, ok
+		}
+		stops = append(stops, e.actor.stop())
+		return nil, false
+	})
+	return stops
 }
 
 // apply makes changes durable. After a failure of the store every later call answers

@@ -68,7 +68,7 @@ func TestPassivation(t *testing.T) {
 	alice.create(conv)
 	alice.add(conv, bob)
 	bob.expectText(conv, alice.encrypt(alice.at(conv), "before"), "before")
-	w.sys.passivate(1)
+	w.sys.passivate(0)
 	if n := len(w.sys.conversations.all()); n != 0 {
 		t.Fatalf("%d conversations are in memory after a sweep", n)
 	}
@@ -76,7 +76,7 @@ func TestPassivation(t *testing.T) {
 	// A transaction keeps its conversation in memory.
 	tx := alice.begin()
 	alice.encrypt(alice.in(conv, tx), "staged")
-	w.sys.passivate(1)
+	w.sys.passivate(0)
 	if n := len(w.sys.conversations.all()); n != 1 {
 		t.Errorf("%d conversations are in memory beside a transaction, want 1", n)
 	}

@@ -132,7 +132,7 @@ func TestAbortBurnsGenerations(t *testing.T) {
 					w.crash()
 				case "passivated":
 					alice.abort(tx)
-					w.sys.passivate(1000)
+					w.sys.passivate(0)
 				default:
 					alice.abort(tx)
 				}

@@ -291,6 +291,14 @@ type WipeConversation struct{}
 // ConversationWiped answers [WipeConversation].
 type ConversationWiped struct{}
 
+// MarkAsChildOf records which conversation the addressed one belongs to. Both must be
+// here; it has no other effect than that [ConversationRead] tells of it. It answers
+// [MarkedAsChild] or ErrParentGroupNotFound.
+type MarkAsChildOf struct{ Parent ConversationID }
+
+// MarkedAsChild answers [MarkAsChildOf].
+type MarkedAsChild struct{}
+
 // ReadConversation reads the state of a conversation. It answers
 // [ConversationRead], also for an id that has none.
 type ReadConversation struct{}
@@ -308,6 +316,7 @@ type ConversationRead struct {
 	EpochAuthenticator secret.Bytes
 	ExternalSenders    []mlsgroup.ExternalSender
 	PendingProposals   []mlsgroup.ProposalRef
+	Parent             ConversationID // of MarkAsChildOf, empty where there is none
 	InDoubt            []CommitInDoubt
 }
 

@@ -16,6 +16,8 @@ var (
 	ErrConversationNotFound = errors.New("messages: conversation not found")
 	// ErrConversationAlreadyExists: the client has a group of that id.
 	ErrConversationAlreadyExists = errors.New("messages: conversation already exists")
+	// ErrParentGroupNotFound: the client has no group of the parent's id.
+	ErrParentGroupNotFound = errors.New("messages: parent conversation not found")
 	// ErrClientNotFound: the address names a client that was not opened.
 	ErrClientNotFound = errors.New("messages: client not found")
 	// ErrClientAlreadyExists: the store has a client of that id.

@@ -20,7 +20,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(ImportKeyPackage), new(InDoubtDropped), new(InitClient), new(JoinByExternalCommit), new(JoinProposed), new(ProposeJoin), new(KeyPackageEntry), new(KeyPackageImported),
 		new(KeyPackagesCounted), new(KeyPackagesDeleted), new(KeyPackagesGenerated), new(KeyPackagesListed), new(ListClients), new(ListConversations),
 		new(ListCredentials), new(ListKeyPackages), new(ListMembers), new(Member), new(MembersListed), new(MessageDecrypted),
-		new(MessageEncrypted), new(MessageRejected), new(Observer), new(PendingProposalCleared), new(ProcessWelcome), new(ProposalCreated),
+		new(MarkAsChildOf), new(MarkedAsChild), new(MessageEncrypted), new(MessageRejected), new(Observer), new(PendingProposalCleared), new(ProcessWelcome), new(ProposalCreated),
 		new(ProposeAdd), new(ProposeRemove), new(ProposeUpdate), new(PSKDeleted), new(PSKPut), new(PutPSK),
 		new(ReadConversation), new(ReadData), new(ReceiveConfig), new(Released), new(RemoveCredential), new(RemoveMembers),
 		new(SecretExported), new(Sender), new(SetCredential), new(SetData), new(Step), new(Touch),

@@ -162,6 +162,9 @@ func (DropInDoubt) Size() int { return overhead }
 func (WipeConversation) Size() int { return overhead }
 
 // Size implements [Request].
+func (r MarkAsChildOf) Size() int { return overhead + len(r.Parent) }
+
+// Size implements [Request].
 func (ReadConversation) Size() int { return overhead }
 
 // Size implements [Request].
@@ -215,6 +218,7 @@ func (ProposeUpdate) request()          {}
 func (ClearPendingProposal) request()   {}
 func (DropInDoubt) request()            {}
 func (WipeConversation) request()       {}
+func (MarkAsChildOf) request()          {}
 func (ReadConversation) request()       {}
 func (ListMembers) request()            {}
 func (ExportSecret) request()           {}
@@ -251,6 +255,7 @@ func (ProposalCreated) reply()        {}
 func (PendingProposalCleared) reply() {}
 func (InDoubtDropped) reply()         {}
 func (ConversationWiped) reply()      {}
+func (MarkedAsChild) reply()          {}
 func (ConversationRead) reply()       {}
 func (MembersListed) reply()          {}
 func (SecretExported) reply()         {}

@@ -72,6 +72,21 @@ func (g *Group) SignatureKey() []byte { return g.head.signatureKey }
 // MemberCount returns the number of members.
 func (g *Group) MemberCount() int { return int(g.head.members) }
 
+// What a group holds in memory, by measurement, in bytes: a group by its head with
+// some ratchets, and for each leaf the tree.
+const (
+	groupBytes = 8 << 10
+	leafBytes  = 1 << 10
+)
+
+// MemoryBytes estimates the memory that the group holds: little without its tree.
+func (g *Group) MemoryBytes() int {
+	if g.tree == nil {
+		return groupBytes
+	}
+	return groupBytes + int(g.head.leafCount)*leafBytes
+}
+
 // Active tells whether the group can send.
 func (g *Group) Active() bool { return g.head.membership == membershipActive }
 

@@ -19,9 +19,6 @@ type SealedMessage struct {
 	sender senderData
 }
 
-// ContentType returns what the message holds, which is not verified yet.
-func (sm *SealedMessage) ContentType() ContentType { return sm.m.ContentType }
-
 // Epoch returns the epoch of the message.
 func (sm *SealedMessage) Epoch() uint64 { return sm.m.Epoch }
 
@@ -32,9 +29,21 @@ func (sm *SealedMessage) Sender() LeafIndex { return sm.sender.leaf }
 // claims to be sealed under.
 func (sm *SealedMessage) Generation() uint32 { return sm.sender.generation }
 
-// OpenSenderData finds the sender of an encoded PrivateMessage. Errors are those
-// of Process.
+// OpenSenderData finds the sender of an encoded PrivateMessage with application
+// data. Errors are those of Process.
 func (g *Group) OpenSenderData(message []byte) (*SealedMessage, error) {
+	return g.openOuter(message, func(t ContentType) bool { return t == ContentTypeApplication })
+}
+
+// OpenHandshakeSenderData finds the sender of an encoded PrivateMessage with a
+// proposal or commit of the current epoch, to see which generation it uses; only
+// Process opens it. Errors are those of Process.
+func (g *Group) OpenHandshakeSenderData(message []byte) (*SealedMessage, error) {
+	return g.openOuter(message, func(t ContentType) bool { return t != ContentTypeApplication })
+}
+
+// openOuter reads a PrivateMessage whose content type is wanted.
+func (g *Group) openOuter(message []byte, wanted func(ContentType) bool) (*SealedMessage, error) {
 	var m MLSMessage
 	if len(message) <= maxMessageLen {
 		message = bytes.Clone(message)
@@ -42,8 +51,8 @@ func (g *Group) OpenSenderData(message []byte) (*SealedMessage, error) {
 	if err := parse(message, m.read); err != nil {
 		return nil, err
 	}
-	if m.PrivateMessage == nil {
-		return nil, fmt.Errorf("%w: not a PrivateMessage", ErrWireFormat)
+	if m.PrivateMessage == nil || !wanted(m.PrivateMessage.ContentType) {
+		return nil, fmt.Errorf("%w: not a PrivateMessage of that content type", ErrWireFormat)
 	}
 	if !bytes.Equal(m.PrivateMessage.GroupID, g.GroupID()) {
 		return nil, ErrWrongGroup
@@ -86,11 +95,11 @@ type MessageKey struct {
 	context []byte
 }
 
-// TakeMessageKey takes the key of an application message out of the group: the second step.
-// The transition has no Received, and its Consumed has the key, so it is wiped
-// after the message was opened. If that fails the transition is dropped. Errors
-// are those of Process. The next group remembers the sender's signature key in
-// the form that verifies faster.
+// TakeMessageKey takes the key of an application message out of the group: the
+// second step. The transition has no Received, and its Consumed has the key, so
+// it is wiped after the message was opened. If that fails the transition is
+// dropped. Errors are those of Process. The next group remembers the sender's
+// signature key in the form that verifies faster.
 func (g *Group) TakeMessageKey(sm *SealedMessage) (*MessageKey, *Transition, error) {
 	if sm.m.ContentType != ContentTypeApplication {
 		return nil, nil, fmt.Errorf("%w: not an application message", ErrWireFormat)

@@ -463,22 +463,7 @@ func (g *Group) leave(ac *AuthenticatedContent, who *LeafNode, effect *CommitEff
 		r := recordPrefix(k)
 		t.Changes = append(t.Changes, Change{Op: DeleteRange, Key: r.Low, High: r.High})
 	}
-	for _, b := range g.head.secrets.fields() {
-		t.Consumed = append(t.Consumed, b)
-	}
-	for _, k := range g.path.keys {
-		t.Consumed = append(t.Consumed, k.private)
-	}
-	t.Consumed = g.secrets.material(t.Consumed)
-	for _, p := range g.past {
-		if p != nil {
-			t.Consumed = p.secrets.material(append(t.Consumed, p.senderData))
-		}
-	}
-	t.Consumed = append(t.Consumed, g.resumption...)
-	for _, p := range g.proposals.list {
-		t.Consumed = append(t.Consumed, p.leafPrivate)
-	}
+	t.Consumed = g.material()
 	t.Received = receivedFrom(ac, who)
 	t.Received.Commit = effect
 	return t

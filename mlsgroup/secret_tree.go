@@ -133,29 +133,6 @@ func (t secretTree) generation(leaf LeafIndex, kind ratchetKind) (uint32, error)
 	return 0, &missingSecret{leaf: leaf, kind: kind}
 }
 
-// secrets lists all that is in memory, to be wiped when the epoch is given up
-// and no other state shares it.
-func (t secretTree) secrets() []secret.Bytes {
-	var out []secret.Bytes
-	for _, c := range t.covers.all() {
-		out = append(out, c.secret)
-	}
-	for k := range t.ratchets {
-		for _, r := range t.ratchets[k].all() {
-			out = append(out, r.secret)
-			for _, key := range r.skipped {
-				out = append(out, key.key, key.nonce)
-			}
-			for i := range r.chunks {
-				for _, key := range r.chunks[i].keys {
-					out = append(out, key.key, key.nonce)
-				}
-			}
-		}
-	}
-	return out
-}
-
 // step finds the ratchet, splitting the cover if this is the leaf's first use,
 // moves it and writes down what became of the records.
 func (t secretTree) step(s *primitive.Suite, leaf LeafIndex, kind ratchetKind, move func(*ratchet) (ratchetStep, error)) (secretStep, error) {

@@ -466,10 +466,10 @@ func TestSecretTreeDamagedRecords(t *testing.T) {
 	if _, err := warm.withRatchet(s, 8, applicationRatchet, find(secretRecordRatchet, 5, applicationRatchet, 0)); !errors.Is(err, ErrRecord) {
 		t.Errorf("ratchet outside the tree: %v", err)
 	}
-	for _, b := range st.next.secrets() {
+	for _, b := range st.next.material(nil) {
 		b.Wipe()
 	}
-	if n := len(st.next.secrets()); n != 3+2+2*20 {
+	if n := len(st.next.material(nil)); n != 3+2+2*20 {
 		t.Errorf("%d secrets in memory, want three covers, two ratchets and twenty keys", n)
 	}
 }

@@ -2,11 +2,11 @@ package tests
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/conclave-mls/conclave/internal/race"
+	"github.com/conclave-mls/conclave/internal/vectortest"
 	"github.com/conclave-mls/conclave/tests/enginetest"
 )
 
@@ -15,15 +15,7 @@ var passiveFiles = []string{"passive-client-welcome.json", "passive-client-handl
 // passiveClients reads a file of the official vectors, or skips the test where they are absent. Under the race detector suites 4 to 7 keep one case each.
 func passiveClients(t *testing.T, name string) []enginetest.PassiveClient {
 	t.Helper()
-	dir := os.Getenv("CONCLAVE_VECTORS")
-	if dir == "" {
-		dir = filepath.Join(moduleRoot, "..", "shared", "vectors")
-	}
-	name = filepath.Join(dir, "mls", name)
-	if _, err := os.Stat(name); err != nil {
-		t.Skipf("no official vectors: %v; CONCLAVE_VECTORS names the folder that holds mls/", err)
-	}
-	all, err := enginetest.ReadPassiveClients(name)
+	all, err := enginetest.ReadPassiveClients(vectortest.File(t, "mls/"+name))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,8 +69,9 @@ type simulation struct {
 }
 
 type simulatedEngine struct {
-	dir    string
-	engine *conclave.Engine
+	dir        string
+	stateBytes int64 // all conversations leave memory as soon as they rest, or none does
+	engine     *conclave.Engine
 }
 
 func simulate(t *testing.T, seed uint64) {
@@ -97,7 +98,7 @@ func simulate(t *testing.T, seed uint64) {
 	}
 	s.ds.Echo = rng.IntN(2) == 0
 	for i := range 1 + rng.IntN(3) {
-		s.engines = append(s.engines, &simulatedEngine{dir: filepath.Join(t.TempDir(), fmt.Sprint(i))})
+		s.engines = append(s.engines, &simulatedEngine{dir: filepath.Join(t.TempDir(), fmt.Sprint(i)), stateBytes: int64((seed+uint64(i))%2)*2 - 1})
 	}
 	for i := range 20 {
 		id := conclave.ClientID(fmt.Sprintf("client %d", i))
@@ -130,7 +131,9 @@ func simulate(t *testing.T, seed uint64) {
 func (s *simulation) start(e *simulatedEngine) {
 	s.t.Helper()
 	var err error
-	if e.engine, err = conclave.Open(s.t.Context(), e.dir, conclave.Options{Key: partyKey, RetryPause: time.Millisecond, SendTimeout: 10 * time.Second}); err != nil {
+	if e.engine, err = conclave.Open(s.t.Context(), e.dir, conclave.Options{
+		Key: partyKey, RetryPause: time.Millisecond, SendTimeout: 10 * time.Second, StateBytes: e.stateBytes,
+	}); err != nil {
 		s.t.Fatal(err)
 	}
 	for _, id := range s.clients {

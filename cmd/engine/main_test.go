@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/conclave-mls/conclave/internal/vectortest"
 )
 
 func runCommand(t *testing.T, args ...string) (code int, stdout, stderr string) {
@@ -97,14 +99,7 @@ func TestDemoCanceled(t *testing.T) {
 }
 
 func TestReplay(t *testing.T) {
-	dir := os.Getenv("CONCLAVE_VECTORS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "vectors")
-	}
-	file := filepath.Join(dir, "mls", "passive-client-welcome.json")
-	if _, err := os.Stat(file); err != nil {
-		t.Skipf("no official vectors: %v; CONCLAVE_VECTORS names the folder that holds mls/", err)
-	}
+	file := vectortest.File(t, "mls/passive-client-welcome.json")
 	code, stdout, stderr := runCommand(t, "replay", file)
 	if code != 0 || !strings.HasSuffix(stdout, "passive-client-welcome.json: 56 of 56 cases\n56 passed, 0 failed\n") {
 		t.Errorf("code %d\nstdout: %s\nstderr: %s", code, stdout, stderr)

@@ -2,45 +2,14 @@ package primitive
 
 import (
 	"bytes"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/conclave-mls/conclave/internal/secret"
+	"github.com/conclave-mls/conclave/internal/vectortest"
 )
 
-// hexBytes is a hexadecimal string of a vector file.
-type hexBytes []byte
-
-func (h *hexBytes) UnmarshalText(text []byte) error {
-	*h = make([]byte, hex.DecodedLen(len(text)))
-	_, err := hex.Decode(*h, text)
-	return err
-}
-
-// vectors reads a list from a file of the shared vectors, or skips the test.
-func vectors[T any](t *testing.T, name string) []T {
-	t.Helper()
-	dir := os.Getenv("CONCLAVE_VECTORS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "vectors")
-	}
-	data, err := os.ReadFile(filepath.Join(dir, name))
-	if os.IsNotExist(err) {
-		t.Skipf("no vectors at %s; set CONCLAVE_VECTORS", dir)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	var list []T
-	if err := json.Unmarshal(data, &list); err != nil {
-		t.Fatal(err)
-	}
-	return list
-}
+type hexBytes = vectortest.Hex
 
 // opaque is a vector of RFC 9420 section 2.1.2 with fewer than 16384 bytes.
 func opaque(dst []byte, b []byte) []byte {
@@ -93,7 +62,7 @@ type basics struct {
 
 func TestCryptoBasics(t *testing.T) {
 	seen := 0
-	for _, v := range vectors[basics](t, "mls/crypto-basics.json") {
+	for _, v := range vectortest.Read[basics](t, "mls/crypto-basics.json") {
 		t.Run(fmt.Sprintf("suite%d", v.CipherSuite), func(t *testing.T) {
 			s, ok := Lookup(v.CipherSuite)
 			if !ok {

@@ -178,11 +178,15 @@ func (w *Witness) observe(message []byte) error {
 		w.unread = append(w.unread, message)
 		return nil
 	}
-	sealed, err := group.OpenSenderData(message)
+	handshake, open := m.PrivateMessage.ContentType != mlsgroup.ContentTypeApplication, group.OpenSenderData
+	if handshake {
+		open = group.OpenHandshakeSenderData
+	}
+	sealed, err := open(message)
 	if err != nil {
 		return err
 	}
-	g := generation{id, epoch, sealed.Sender(), sealed.ContentType() != mlsgroup.ContentTypeApplication, sealed.Generation()}
+	g := generation{id, epoch, sealed.Sender(), handshake, sealed.Generation()}
 	hash := sha256.Sum256(message)
 	if before, found := w.used[g]; found && before != hash {
 		return fmt.Errorf("%w: generation %d of leaf %d in epoch %d of %s", ErrReuse, g.generation, g.leaf, g.epoch, g.conversation)

@@ -28,7 +28,7 @@ var peers = []*peer{
 			{"they miss commits for good, notice and rejoin", "DeserializeError", barePublicKey},
 			{"we commit our own proposals", "No overlap between provided private keys and update path", reusedLeaf},
 			{"they join a tree with a leaf merged above a node where it is not", "non-blank intermediate node", sameUnmerged},
-			{"an external sender removes; we created, they commit", "", oneSender},
+			{"an external sender removes; we created, they commit", "Could not decode ExternalSender", oneSender},
 		},
 	},
 	{

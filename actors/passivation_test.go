@@ -1,0 +1,89 @@
+package actors
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/conclave-mls/conclave/messages"
+)
+
+// inMemory lists the conversations of a peer that are in memory.
+func (p *peer) inMemory() []messages.ConversationID {
+	var ids []messages.ConversationID
+	for _, e := range p.sys.conversations.all() {
+		if e.key.instance == p.instance {
+			ids = append(ids, e.key.id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// TestLeastRecentlyUsedGoes makes room and looks who is left.
+func TestLeastRecentlyUsedGoes(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.IdleAfter, o.StateBytes = -1, -1 })
+	alice, bob := w.peer("alice"), w.peer("bob")
+	ids := []messages.ConversationID{"a", "b", "c", "d"}
+	for _, id := range ids {
+		alice.create(id)
+		alice.add(id, bob)
+	}
+	w.sys.makeRoom(0)
+	if n := len(w.sys.conversations.all()); n != 0 || w.sys.resident.Load() != 0 {
+		t.Fatalf("%d conversations and %d bytes are in memory", n, w.sys.resident.Load())
+	}
+	for _, id := range []messages.ConversationID{"c", "a", "d", "b", "c"} {
+		alice.encrypt(alice.at(id), "touched")
+	}
+	tx := alice.begin()
+	alice.encrypt(alice.in("a", tx), "in use")
+	const each = restBytes + 8<<10 // without the tree
+	w.rests(4 * each)
+	w.sys.makeRoom(2*each + each/2)
+	if got, want := alice.inMemory(), []messages.ConversationID{"a", "c"}; !slices.Equal(got, want) {
+		t.Errorf("%v are in memory, want %v: one is in use, the other was used last", got, want)
+	}
+	alice.finish(tx)
+	w.rests(2 * each)
+}
+
+// rests waits until the conversations hold so many bytes: an actor counts its own when
+// it has answered.
+func (w *world) rests(want int64) {
+	w.t.Helper()
+	for until := time.Now().Add(time.Minute); w.sys.resident.Load() != want; runtime.Gosched() {
+		if time.Now().After(until) {
+			w.t.Fatalf("%d bytes are in memory, want %d", w.sys.resident.Load(), want)
+		}
+	}
+}
+
+// TestStateBytesHold uses many conversations under a bound and waits for the memory of
+// those that are left.
+func TestStateBytesHold(t *testing.T) {
+	const limit = 10 * (restBytes + 16<<10)
+	w := newWorld(t, func(o *Options) { o.IdleAfter, o.StateBytes = -1, limit })
+	alice, bob := w.peer("alice"), w.peer("bob")
+	for i := range 40 {
+		id := messages.ConversationID(fmt.Sprint(i))
+		alice.create(id)
+		alice.add(id, bob)
+	}
+	for round := range 3 {
+		for i := range 40 {
+			id := messages.ConversationID(fmt.Sprint(i))
+			bob.expectText(id, alice.encrypt(alice.at(id), fmt.Sprint(round)), fmt.Sprint(round))
+		}
+	}
+	for until := time.Now().Add(time.Minute); w.sys.resident.Load() > limit; runtime.Gosched() {
+		if time.Now().After(until) {
+			t.Fatalf("%d bytes are in memory, want at most %d", w.sys.resident.Load(), limit)
+		}
+	}
+	if len(w.sys.conversations.all()) == 0 {
+		t.Error("nothing is left in memory")
+	}
+}
