@@ -333,7 +333,7 @@ func (c *conversation) decryptBatch(st *stage, batch []*task, replies []result) 
 		case len(list) == 0 && messagesIn(t) > 0:
 			return i // it has to wait
 		default:
-			replies[i].reply, replies[i].err, list = decrypted(t, list)
+			replies[i].reply, list, replies[i].err = decrypted(t, list)
 		}
 	}
 	return n
@@ -572,7 +572,7 @@ func (c *conversation) perform(st *stage, t *task) (messages.Reply, error) {
 	case messages.DecryptMessage, messages.DecryptMessages:
 		list := inboundOf(nil, t)
 		c.decryptMany(st, list)
-		reply, err, _ := decrypted(t, list)
+		reply, _, err := decrypted(t, list)
 		return reply, err
 	case requireAbsent:
 		return stepDone{}, c.requireAbsent(st, true)

@@ -47,16 +47,16 @@ func messagesIn(t *task) int {
 
 // decrypted makes the reply of a task out of its part of a list, which it returns the
 // rest of.
-func decrypted(t *task, list []inbound) (reply messages.Reply, err error, rest []inbound) {
+func decrypted(t *task, list []inbound) (reply messages.Reply, rest []inbound, err error) {
 	many, ok := t.request.(messages.DecryptMessages)
 	if !ok {
-		return list[0].Message, list[0].Err, list[1:]
+		return list[0].Message, list[1:], list[0].Err
 	}
 	results := make([]messages.DecryptResult, len(many.Messages))
 	for i := range results {
 		results[i] = list[i].DecryptResult
 	}
-	return messages.MessagesDecrypted{Messages: results}, nil, list[len(results):]
+	return messages.MessagesDecrypted{Messages: results}, list[len(results):], nil
 }
 
 // decryptMany takes messages in their order, each with a result of its own. Runs of
