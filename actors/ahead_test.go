@@ -142,3 +142,37 @@ func TestJoinOutlivesRemoval(t *testing.T) {
 		bob.expectText(conv, alice.encrypt(alice.at(conv), "welcome back"), "welcome back")
 	}
 }
+
+// TestWelcomeTwice: a transaction joins by a Welcome, sends and is aborted. The
+// Welcome joins once more, with the same keys, and what has been used stays used.
+func TestWelcomeTwice(t *testing.T) {
+	for _, reopened := range []bool{false, true} {
+		for _, within := range []bool{false, true} {
+			w, alice, _ := pair(t)
+			carol := w.peer("carol")
+			ask[messages.CommitMerged](t, w.sys, alice.at(conv), messages.AddMembers{KeyPackages: [][]byte{carol.keyPackage()}})
+			welcome := messages.ProcessWelcome{Message: w.service.last(conv).Welcome}
+			tx := carol.begin()
+			ask[messages.ConversationJoined](t, w.sys, carol.in("", tx), welcome)
+			aborted := carol.encrypt(carol.in(conv, tx), "taken back")
+			carol.abort(tx)
+			if reopened {
+				w.reopen()
+			}
+			at, in, end := carol.at(conv), carol.at(""), func() {}
+			if within {
+				tx := carol.begin()
+				at, in, end = carol.in(conv, tx), carol.in("", tx), func() { carol.finish(tx) }
+			}
+			ask[messages.ConversationJoined](t, w.sys, in, welcome)
+			kept := carol.encrypt(at, "kept")
+			end()
+			// Keys are deleted as they are used: with one used twice, one of these fails.
+			alice.expectText(conv, kept, "kept")
+			alice.expectText(conv, aborted, "taken back")
+			w.reopen()
+			alice.expectText(conv, carol.encrypt(carol.at(conv), "again"), "again")
+			agree(t, conv, alice, carol)
+		}
+	}
+}

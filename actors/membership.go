@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -22,6 +24,9 @@ func (c *conversation) adopt(st *stage, r adopt) (messages.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.welcome {
+		incarnation = welcomeIncarnation(r.transition.Next.Lineage())
+	}
 	var early []earlyMessage
 	var texts [][]byte
 	if joining := st.state.joining(); joining != nil {
@@ -35,6 +40,12 @@ func (c *conversation) adopt(st *stage, r adopt) (messages.Reply, error) {
 	st.state = &state{incarnation: incarnation, adopted: r.signer}
 	c.stagePointer(st)
 	c.advance(st, r.transition)
+	if st.welcomed = r.welcome; r.welcome {
+		st.state = st.state.with(func(next *state) { err = c.loadSpent(next) })
+		if err != nil {
+			return nil, err
+		}
+	}
 	c.stageUse(&st.changes, c.ownCredential(st))
 	// The credential may be one that the same transaction has added. A commit that is
 	// accepted makes this conversation final and not the rest, so it comes along.
@@ -55,6 +66,14 @@ func (c *conversation) adopt(st *stage, r adopt) (messages.Reply, error) {
 		}
 	}
 	return reply, nil
+}
+
+// welcomeIncarnation is the same each time that a Welcome is processed: a transaction
+// that has joined by it, sent and been aborted has left a reservation there, and the
+// Welcome joins the same leaf with the same keys once more.
+func welcomeIncarnation(l mlsgroup.Lineage) uint64 {
+	h := sha256.Sum256(append(binary.BigEndian.AppendUint64([]byte("welcome"), l.Epoch), l.ConfirmedTranscriptHash...))
+	return binary.BigEndian.Uint64(h[:])
 }
 
 // markAsChildOf stages the parent, which the pointer names: it outlives a join anew.

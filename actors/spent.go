@@ -112,11 +112,12 @@ func usedBy(o *mlsgroup.Outbound) generations {
 
 // stageReserve puts a reservation into a set if what is reserved does not cover used.
 func (c *conversation) stageReserve(st *stage, set *store.ChangeSet, used generations) bool {
-	if used == (generations{}) || c.state.group == nil || st.state.incarnation != c.state.incarnation {
-		return false // nothing used, or by a group that an abort leaves nothing of
+	stays := c.state.group != nil && st.state.incarnation == c.state.incarnation
+	if used == (generations{}) || !stays && !st.welcomed {
+		return false // nothing used, or by a group whose keys an abort leaves nothing of
 	}
 	epoch := st.state.group.Epoch()
-	have := c.state.reserved[epoch]
+	have := st.state.reserved[epoch]
 	if have.max(used) == have {
 		return false
 	}
@@ -126,9 +127,13 @@ func (c *conversation) stageReserve(st *stage, set *store.ChangeSet, used genera
 	if used.handshake > have.handshake {
 		have.handshake = used.handshake + reserveBlock - 1
 	}
-	c.stageChanges(set, c.state.incarnation, st.state.group.Reserve(have.application, have.handshake))
-	reserved := with(c.state.reserved, epoch, have)
-	c.both(st, func(next *state) { next.reserved = reserved })
+	c.stageChanges(set, st.state.incarnation, st.state.group.Reserve(have.application, have.handshake))
+	reserved := with(st.state.reserved, epoch, have)
+	if stays {
+		c.both(st, func(next *state) { next.reserved = reserved })
+	} else {
+		st.state = st.state.with(func(next *state) { next.reserved = reserved })
+	}
 	return true
 }
 

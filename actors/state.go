@@ -74,7 +74,9 @@ type stage struct {
 	after    []func()       // to do once it is current
 	// handed are the own generations whose messages the application has.
 	handed map[uint64]generations
-	final  []messages.FinalConversation
+	// welcomed tells that the group came by a Welcome, which may be processed again.
+	welcomed bool
+	final    []messages.FinalConversation
 	// answering is the send whose verdict is being carried out: its operation tells of
 	// it, and no event.
 	answering *sending
