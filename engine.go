@@ -44,7 +44,7 @@ func open(ctx context.Context, dir string, o Options, so store.Options) (*Engine
 	e := &Engine{options: o, store: s}
 	e.system, err = actors.Start(actors.Options{
 		Store: s, Rand: o.Rand, Now: o.Now, Logger: o.Logger, Auth: o.Auth,
-		SendTimeout: o.SendTimeout, RetryPause: o.RetryPause, IdleAfter: o.IdleAfter, StateBytes: o.StateBytes,
+		SendTimeout: o.SendTimeout, RetryPause: o.RetryPause, IdleAfter: o.IdleAfter, StateBytes: o.StateBytes, LeaseGenerations: o.LeaseGenerations,
 		MaxRequests: o.MaxCalls, MaxBytes: o.MaxCallBytes,
 		MaxConversationRequests: o.MaxConversationCalls, MaxConversationBytes: o.MaxConversationBytes,
 	})

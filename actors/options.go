@@ -44,6 +44,10 @@ type Options struct {
 	// from the store when they are asked again. 0 is 256 MiB, negative is no bound.
 	StateBytes int64
 
+	// LeaseGenerations lets single calls of EncryptMessage answer without a sync, but
+	// for one in 64: that one reserves the generations of the others. See spent.go.
+	LeaseGenerations bool
+
 	// MaxRequests and MaxBytes bound what waits in the whole engine: 0 is 65,536
 	// requests and 256 MiB. Beyond them the answer is ErrBusy.
 	MaxRequests int64

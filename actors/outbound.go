@@ -31,6 +31,10 @@ func (c *conversation) encrypt(st *stage, t *task, r messages.EncryptMessage) (m
 	if err != nil {
 		return nil, outboundError(err)
 	}
+	if st.tx == nil && c.sys.options.LeaseGenerations {
+		c.lease(st, transition)
+		return messages.MessageEncrypted{Message: transition.Outbound.Message}, nil
+	}
 	if err := c.handOut(st, transition.Outbound); err != nil {
 		return nil, err
 	}

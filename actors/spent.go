@@ -19,6 +19,13 @@ import (
 // An abort burns the generations handed out, which it knows; a crash burns all up to
 // the bound. No generation of an epoch is used twice. Single calls need none of it:
 // their ratchet is on disk before the message leaves.
+//
+// With LeaseGenerations they do the same to save syncs: the call that begins a block
+// writes the reservation and the ratchet, the others of the block write nothing. What
+// is on disk then lags behind. Whatever drops the conversation from memory, be it a
+// crash, passivation or Close, burns the rest of the block, which receivers see as
+// messages lost; and who reads the disk and has the key can derive the keys of the
+// messages sent since the block began.
 
 // loadSpent reads what may have been used of the current and later epochs: later, as
 // a transaction can have entered the next epoch, sent in it and been aborted.
@@ -141,6 +148,19 @@ func (c *conversation) handOut(st *stage, o *mlsgroup.Outbound) error {
 		}
 	}
 	return nil
+}
+
+// lease stages a single call's own message. Where the block reserved covers its
+// generation, nothing has to be written: all that has changed is the own ratchet.
+func (c *conversation) lease(st *stage, t *mlsgroup.Transition) {
+	used := usedBy(t.Outbound)
+	have := c.state.reserved[t.Next.Epoch()]
+	if have.max(used) == have && len(t.Changes) == 1 {
+		t.Changes = nil
+	} else {
+		c.stageReserve(st, &st.changes, used)
+	}
+	c.advance(st, t)
 }
 
 // spend notes, for after an abort, that an own message has used a generation.

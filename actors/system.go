@@ -31,6 +31,7 @@ type System struct {
 	// when it is more than it may be and one has come to rest.
 	resident atomic.Int64
 	crowded  chan struct{}
+	swept    chan struct{} // closed when the sweeper has ended
 	started  time.Time
 	ids      atomic.Uint64
 
@@ -43,7 +44,7 @@ type System struct {
 	// background ends when the System closes, with ErrClosed as its cause.
 	background context.Context
 	cancel     context.CancelCauseFunc
-	// goroutines counts those outside actors: sends and the sweeper.
+	// goroutines counts those outside actors but for the sweeper: sends, pauses.
 	goroutines sync.WaitGroup
 	closing    sync.Once
 	closeErr   error
@@ -63,6 +64,7 @@ func Start(o Options) (*System, error) {
 		host:          o.host(),
 		openers:       newOpeners(o.Logger),
 		crowded:       make(chan struct{}, 1),
+		swept:         make(chan struct{}),
 		started:       time.Now(),
 		gate:          newGate(o.MaxRequests, o.MaxBytes),
 		clients:       newTable[messages.Instance, *client](),
@@ -72,7 +74,10 @@ func Start(o Options) (*System, error) {
 	s.background, s.cancel = context.WithCancelCause(context.Background())
 	s.directory = s.host.spawn(&directory{sys: s})
 	s.events = s.host.spawn(&events{log: s.log})
-	s.goroutines.Go(s.sweep)
+	go func() {
+		defer close(s.swept)
+		s.sweep()
+	}()
 	return s, nil
 }
 
@@ -375,6 +380,11 @@ func (s *System) Close(ctx context.Context) error {
 func (s *System) close(ctx context.Context) error {
 	s.gate.shut()
 	s.cancel(messages.ErrClosed)
+	// First the sweeper: from then on every conversation in the table hears what is
+	// said to it.
+	if err := await(ctx, s.swept); err != nil {
+		return err
+	}
 	clients := s.clients.all()
 	for _, c := range clients {
 		ended := make(chan struct{})

@@ -19,6 +19,7 @@ type cell struct {
 	grown         bool   // the tree has grown member by member
 	cold          bool   // the conversation is read from the store in the timed step
 	level         string // of what a conversation has in memory
+	budget        int    // for conversations at rest, bytes; negative is none
 	killed        bool   // the store was not closed
 	rfc           bool   // the RFC profile, else Wire's
 }
@@ -49,6 +50,8 @@ func (c cell) name() string {
 	add(c.grown, "tree=grown")
 	add(c.cold, "state=cold")
 	add(c.level != "", "level=%s", c.level)
+	add(c.budget > 0, "budget=%s", sizeName(c.budget))
+	add(c.budget < 0, "budget=none")
 	add(c.killed, "after=kill")
 	add(c.rfc, "profile=rfc")
 	return strings.Join(parts, "/")
@@ -88,6 +91,8 @@ func TestCellNames(t *testing.T) {
 		{cell{suite: 1, members: 1000, store: durable, grown: true, cold: true}, "suite=1/members=1000/store=durable/tree=grown/state=cold"},
 		{cell{conversations: 100000}, "conversations=100000"},
 		{cell{conversations: 100000, killed: true}, "conversations=100000/after=kill"},
+		{cell{conversations: 1000, budget: 1 << 20}, "conversations=1000/budget=1024KiB"},
+		{cell{conversations: 1000, budget: -1}, "conversations=1000/budget=none"},
 		{cell{suite: 1, work: "decrypt", size: 1 << 10}, "suite=1/work=decrypt/size=1KiB"},
 	} {
 		if got := tt.cell.name(); got != tt.want {

@@ -16,9 +16,19 @@ func (sendChain) Format(f fmt.State, _ rune)    { secret.Print(f, "proteus.sendC
 func (receiveChain) Format(f fmt.State, _ rune) { secret.Print(f, "proteus.receiveChain") }
 func (state) Format(f fmt.State, _ rune)        { secret.Print(f, "proteus.state") }
 func (taggedState) Format(f fmt.State, _ rune)  { secret.Print(f, "proteus.taggedState") }
-func (Identity) Format(f fmt.State, _ rune)     { secret.Print(f, "proteus.Identity") }
-func (PreKey) Format(f fmt.State, _ rune)       { secret.Print(f, "proteus.PreKey") }
-func (Session) Format(f fmt.State, _ rune)      { secret.Print(f, "proteus.Session") }
-func (Decrypted) Format(f fmt.State, _ rune)    { secret.Print(f, "proteus.Decrypted") }
 func (reader) Format(f fmt.State, _ rune)       { secret.Print(f, "proteus.reader") }
-func (Message) Format(f fmt.State, _ rune)      { secret.Print(f, "proteus.Message") }
+
+// Format writes that it is an Identity.
+func (Identity) Format(f fmt.State, _ rune) { secret.Print(f, "proteus.Identity") }
+
+// Format writes that it is a PreKey.
+func (PreKey) Format(f fmt.State, _ rune) { secret.Print(f, "proteus.PreKey") }
+
+// Format writes that it is a Session.
+func (Session) Format(f fmt.State, _ rune) { secret.Print(f, "proteus.Session") }
+
+// Format writes that it is a Decrypted.
+func (Decrypted) Format(f fmt.State, _ rune) { secret.Print(f, "proteus.Decrypted") }
+
+// Format writes that it is a Message.
+func (Message) Format(f fmt.State, _ rune) { secret.Print(f, "proteus.Message") }

@@ -35,6 +35,7 @@ type loadOptions struct {
 	mix           mix
 	suite         int
 	store         string
+	state         int // MiB; 0 is no bound
 	dir           string
 	report        string
 	seed          uint64
@@ -115,6 +116,7 @@ func (o *loadOptions) validate() error {
 		{"size", o.sizes, 16, 1 << 20},
 		{"cores", o.cores, 1, runtime.NumCPU()},
 		{"suite", []int{o.suite}, 1, 7},
+		{"state", []int{o.state}, 0, 1 << 20},
 	} {
 		for _, v := range b.values {
 			if v < b.least || v > b.max {
@@ -168,6 +170,7 @@ func loadCommand(ctx context.Context, args []string, stdout, stderr io.Writer) (
 	set.Var(&o.mix, "mix", "weights of ENCRYPT/DECRYPT/COMMIT among the calls. DECRYPT over ENCRYPT, rounded, is how many members decrypt each text; they process each commit too, beside the mix")
 	set.IntVar(&o.suite, "suite", 1, "cipher suite, 1 to 7")
 	set.StringVar(&o.store, "store", storeDurable, "durable: synced before a call returns; unsynced: left to the operating system; memory: no disk at all")
+	set.IntVar(&o.state, "state", 0, "MiB of conversations at rest that may stay in memory, by the engine's estimate; 0 is all of them")
 	set.StringVar(&o.dir, "dir", "", "directory that must not exist, to keep the engine's state in, with its key in DIR.key: say on which disk (default: a temporary one, removed at the end)")
 	set.StringVar(&o.report, "report", "", "file for the report, HTML with everything in it")
 	set.Uint64Var(&o.seed, "seed", 1, "chooses who is in which conversation and who does what; keys are random all the same")

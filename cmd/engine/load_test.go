@@ -35,6 +35,7 @@ func TestLoadFlags(t *testing.T) {
 		{[]string{"-size", "15"}, 1, "choose 16 to 1048576"},
 		{[]string{"-cores", "100000"}, 1, "choose 1 to "},
 		{[]string{"-suite", "8"}, 1, "choose 1 to 7"},
+		{[]string{"-state", "-1"}, 1, "choose 0 to 1048576"},
 		{[]string{"-store", "tape"}, 1, "choose durable, unsynced or memory"},
 		{[]string{"-store", "memory", "-dir", "somewhere"}, 1, "leave one of them out"},
 		{[]string{"-report", filepath.Join(t.TempDir(), "absent", "report.html")}, 1, "with -report"},
@@ -65,7 +66,7 @@ func TestMix(t *testing.T) {
 // TestLoad runs short loads from end to end and reads their reports.
 func TestLoad(t *testing.T) {
 	for name, flags := range map[string][]string{
-		"durable":  {"-members", "2,5", "-size", "16,1000", "-mix", "10/10/10"},
+		"durable":  {"-members", "2,5", "-size", "16,1000", "-mix", "10/10/10", "-state", "1"},
 		"memory":   {"-store", "memory", "-mix", "1/3/1", "-members", "6"},
 		"unsynced": {"-store", "unsynced", "-mix", "1/0/0", "-members", "1", "-suite", "2"},
 	} {

@@ -84,7 +84,7 @@ func (r *results) render(w io.Writer) error {
 			{r.overConversations(), "All cores are at work. Each conversation has one call under way at a time, so few conversations wait for the disk and many share its syncs.", r.conversationTable()},
 			{r.overCores(), "The greatest number of conversations is at work. The dashed line is what the smallest number of cores reached, multiplied.", r.coreTable()},
 			{r.latencyOverTime(), "The steady phase, cut into short windows. The table has every kind of call of that phase, and of the making of the conversations.", r.operationTable()},
-			{r.memoryOverConversations(), "The whole process, this load generator included, after a collection of garbage. None of the conversations is allowed to leave memory.", r.memoryTable()},
+			{r.memoryOverConversations(), "The whole process, this load generator included, after a collection of garbage. " + r.residence(), r.memoryTable()},
 		},
 	}
 	return reportTemplate.Execute(w, p)
@@ -126,8 +126,17 @@ func (r *results) parameters() [][]string {
 		{"mix of encrypt/decrypt/commit", o.mix.String()},
 		{"cipher suite", fmt.Sprint(o.suite)},
 		{"store", o.store},
+		{"memory for conversations at rest", budget(o.state)},
 		{"seed", fmt.Sprint(o.seed)},
 	}
+}
+
+// budget writes the bound of -state.
+func budget(mebibytes int) string {
+	if mebibytes == 0 {
+		return "no bound"
+	}
+	return fmt.Sprintf("%d MiB", mebibytes)
 }
 
 func spaced(c counts) string { return strings.ReplaceAll(c.String(), ",", ", ") }
@@ -240,6 +249,14 @@ func (r *results) memoryTable() tableOf {
 		t.Rows = append(t.Rows, []string{fmt.Sprint(s.conversations), fmt.Sprint(s.conversations * (r.options.mix.readers() + 1)), mebibytes(s.memory.heap), mebibytes(s.memory.resident)})
 	}
 	return t
+}
+
+// residence says which conversations may be in memory.
+func (r *results) residence() string {
+	if n := r.options.state; n > 0 {
+		return fmt.Sprintf("Conversations at rest may take %d MiB, by the engine's estimate; the others are read when they are used.", n)
+	}
+	return "All conversations stay in memory."
 }
 
 // over draws values of stretches.

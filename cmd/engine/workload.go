@@ -104,7 +104,10 @@ type room struct {
 
 // open opens the engine, its clients, and the key packages of members that never act.
 func (l *load) open(ctx context.Context, dir string, key conclave.Secret) (err error) {
-	o := conclave.Options{Key: key, InMemory: l.options.store == storeMemory, NoSync: l.options.store == storeUnsynced, IdleAfter: -1}
+	o := conclave.Options{Key: key, InMemory: l.options.store == storeMemory, NoSync: l.options.store == storeUnsynced, IdleAfter: -1, StateBytes: -1}
+	if l.options.state > 0 {
+		o.StateBytes = int64(l.options.state) << 20
+	}
 	if l.engine, err = conclave.Open(ctx, dir, o); err != nil {
 		return err
 	}
