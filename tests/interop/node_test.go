@@ -251,15 +251,14 @@ func (n *node) ask(c call) (result, error) {
 	return made, json.Unmarshal(r.OK, &made)
 }
 
-// commit carries a peer's commit to the delivery service and the verdict back. A message that CoreCrypto has attached for the new epoch follows it.
+// commit carries a peer's commit to the delivery service and the verdict back.
 func (n *node) commit(r reply) {
-	from := conclave.ClientID(r.Client)
 	answer := call{Answer: r.Send, Verdict: "refused"}
 	id, epoch, err := addressOf(r.Commit)
 	if err == nil {
 		var v conclave.Verdict
-		v, err = n.ds.Transport(from).SendCommitBundle(n.ctx, conclave.CommitBundle{
-			Conversation: id, Epoch: epoch, Commit: r.Commit, Welcome: r.Welcome, GroupInfo: r.GroupInfo, Hash: sha256.Sum256(r.Commit),
+		v, err = n.ds.Transport(conclave.ClientID(r.Client)).SendCommitBundle(n.ctx, conclave.CommitBundle{
+			Conversation: id, Epoch: epoch, Commit: r.Commit, Welcome: r.Welcome, GroupInfo: r.GroupInfo, EncryptedMessage: r.Message, Hash: sha256.Sum256(r.Commit),
 		})
 		if v.Kind == conclave.VerdictAccepted {
 			answer.Verdict = "accepted"
@@ -268,9 +267,6 @@ func (n *node) commit(r reply) {
 	}
 	if err != nil {
 		answer.Reason = err.Error()
-	}
-	if answer.Verdict == "accepted" && r.Message != nil {
-		n.ds.Send(from, id, r.Message)
 	}
 	_ = n.write(answer) // a peer that has ended does not wait
 }

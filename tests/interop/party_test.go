@@ -93,14 +93,15 @@ func codeOf(err error) string {
 // engineParty is a client of this engine.
 type engineParty struct {
 	*enginetest.Device
-	ctx   context.Context
-	suite conclave.CipherSuite
+	ctx    context.Context
+	suite  conclave.CipherSuite
+	policy conclave.WirePolicy
 }
 
 func (p *engineParty) publish(count int) error { return p.Publish(p.ctx, count) }
 
 func (p *engineParty) create(id conclave.ConversationID, o creation) error {
-	options := conclave.ConversationOptions{CipherSuite: p.suite}
+	options := conclave.ConversationOptions{CipherSuite: p.suite, WirePolicy: p.policy}
 	if o.externalSender != nil {
 		options.ExternalSenders = []conclave.ExternalSender{{SignatureKey: o.externalSender, Credential: basic("wire-server")}}
 	}
@@ -108,12 +109,12 @@ func (p *engineParty) create(id conclave.ConversationID, o creation) error {
 }
 
 func (p *engineParty) join(welcome []byte) error {
-	_, err := p.ProcessWelcome(p.ctx, welcome, conclave.JoinOptions{})
+	_, err := p.ProcessWelcome(p.ctx, welcome, conclave.JoinOptions{WirePolicy: p.policy})
 	return err
 }
 
 func (p *engineParty) externalJoin(groupInfo []byte) error {
-	_, err := p.JoinByExternalCommit(p.ctx, groupInfo, conclave.JoinOptions{})
+	_, err := p.JoinByExternalCommit(p.ctx, groupInfo, conclave.JoinOptions{WirePolicy: p.policy})
 	return err
 }
 
@@ -193,8 +194,13 @@ func (p *engineParty) externalSender(id conclave.ConversationID) ([]byte, error)
 
 func (p *engineParty) wipe(id conclave.ConversationID) error { return p.WipeConversation(p.ctx, id) }
 
-func (p *engineParty) history(conclave.ConversationID, bool) error {
-	return errUnsupported("this engine: no history sharing yet")
+func (p *engineParty) history(id conclave.ConversationID, on bool) error {
+	share := p.Conversation(id).DisableHistorySharing
+	if on {
+		share = p.Conversation(id).EnableHistorySharing
+	}
+	_, err := share(p.ctx)
+	return err
 }
 
 func (p *engineParty) state(id conclave.ConversationID) (state, error) {
@@ -215,6 +221,8 @@ type peerParty struct {
 	*node
 	id    conclave.ClientID
 	suite conclave.CipherSuite
+	// encrypted: its proposals and commits travel as PrivateMessages.
+	encrypted bool
 }
 
 func (p *peerParty) ID() conclave.ClientID { return p.id }
@@ -222,6 +230,9 @@ func (p *peerParty) ID() conclave.ClientID { return p.id }
 // do makes a call for this client.
 func (p *peerParty) do(op string, id conclave.ConversationID, c call) (result, error) {
 	c.Op, c.Client, c.Group = op, string(p.id), string(id)
+	if c.Policy = 1; p.encrypted {
+		c.Policy = 2
+	}
 	r, err := p.ask(c)
 	if codeOf(err) == "Unsupported" {
 		var e *peerError

@@ -72,6 +72,10 @@ var scenarios = slices.Concat(
 		{name: "we change credential and signature key", play: rotate(true)},
 		{name: "they change credential and signature key", play: rotate(false)},
 	},
+	[]scenario{
+		{name: "we create; proposals and commits are encrypted", play: encrypted(true)},
+		{name: "they create; proposals and commits are encrypted", play: encrypted(false)},
+	},
 	both("they follow our history client", "we follow their history client", history),
 	[]scenario{
 		{name: "they join a tree with a leaf merged above a node where it is not", play: func(s *stage) { mergedAbove(s, s.theirs()) }},
@@ -405,6 +409,30 @@ func changeKey(s *stage, rotator, other, third party) {
 	check(other.update(s.group))
 	s.settle()
 	s.talk()
+}
+
+// encrypted plays with a policy that all members have to choose alike in Wire's profile; RFC 9420 leaves it to each.
+func encrypted(oursFirst bool) func(*stage) {
+	return func(s *stage) {
+		s.encrypted = true
+		either(oursFirst, func(s *stage, creator, other party) {
+			third, joiner := s.ours(), s.companion(creator)
+			s.found(creator, other, third)
+			for _, p := range []party{other, creator} {
+				check(p.update(s.group))
+				s.settle()
+			}
+			s.publish(third, proposal{})
+			s.settle()
+			check(other.commit(s.group))
+			s.add(other, joiner)
+			s.talk()
+			check(creator.remove(s.group, other.ID()))
+			s.settle()
+			s.gone(other)
+			s.talk()
+		})(s)
+	}
 }
 
 func history(s *stage, sharer, other party) {

@@ -23,6 +23,8 @@ type stage struct {
 	number  int // of the scenario, so that no two share a client
 	parties map[conclave.ClientID]party
 	said    int
+	// encrypted: proposals and commits travel as PrivateMessages.
+	encrypted bool
 }
 
 // failure is what check throws; the runner of a scenario catches it.
@@ -59,7 +61,7 @@ func (s *stage) play(scene func(*stage)) (err error) {
 
 // newID makes a client id as Wire's clients have it.
 func (s *stage) newID() conclave.ClientID {
-	return conclave.ClientID(fmt.Sprintf("%08x-0000-4000-8000-%012x:%x@interop.example", s.number, s.suite, len(s.parties)+1))
+	return conclave.ClientID(fmt.Sprintf("%08x-0000-4000-8000-%012x:%x@interop.example", s.number, uint16(s.suite), len(s.parties)+1))
 }
 
 // ours opens a client of this engine.
@@ -70,6 +72,9 @@ func (s *stage) oursWith(o conclave.ClientOptions) party {
 	d, err := enginetest.Open(s.ctx, s.engine, s.ds, s.newID(), o)
 	check(err)
 	p := &engineParty{Device: d, ctx: s.ctx, suite: s.suite}
+	if s.encrypted {
+		p.policy = conclave.WirePolicyCiphertext
+	}
 	s.parties[p.ID()] = p
 	return p
 }
@@ -78,7 +83,7 @@ func (s *stage) oursWith(o conclave.ClientOptions) party {
 func (s *stage) theirs() party { return s.theirsOf(s.peer.nodes[0]) }
 
 func (s *stage) theirsOf(n *node) party {
-	p := &peerParty{node: n, id: s.newID(), suite: s.suite}
+	p := &peerParty{node: n, id: s.newID(), suite: s.suite, encrypted: s.encrypted}
 	_, err := p.do("open", "", call{Suites: []uint16{uint16(s.suite)}})
 	check(err)
 	s.parties[p.id] = p
@@ -170,9 +175,10 @@ func (s *stage) agree() {
 	for _, id := range s.ds.Members(s.group) {
 		p := s.parties[id]
 		if p == nil {
-			continue // a history client of the peer's
+			continue // a history client
 		}
 		at := must(p.state(s.group))
+		at.members = slices.DeleteFunc(at.members, conclave.ClientID.History) // which not all of them list
 		switch {
 		case !at.exists || at.epoch != epoch:
 			fail("%s is in epoch %d (exists: %t), the delivery service in %d", s.nameOf(p), at.epoch, at.exists, epoch)
