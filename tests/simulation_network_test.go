@@ -82,11 +82,19 @@ func (s *simulation) deliver(id conclave.ClientID) error {
 	if isAny(err, stopped) { // it is not known what became of it, so it comes again
 		return err
 	}
+	if application && err == nil {
+		s.opened(id, in)
+	}
 	early := isAny(err, []conclave.Code{conclave.CodeWrongEpoch, conclave.CodeConversationNotFound, conclave.CodeConversationAlreadyExists})
 	again := !good && s.rng.IntN(10) == 0
-	if !early && !again || early && (good || s.rng.IntN(20) == 0) {
+	switch {
+	case early && good && !s.last:
+		s.postponed[id] = append(s.postponed[id], in)
 		s.network[id] = slices.Delete(slices.Clone(list), i, i+1)
-		if application {
+	case !early && !again || early && (good || s.rng.IntN(20) == 0):
+		s.progress = true
+		s.network[id] = slices.Delete(slices.Clone(list), i, i+1)
+		if application && (good || !early) { // what is early and not tried again is lost on the way
 			s.took(id, in, err)
 		}
 		if in.Commit && early {

@@ -25,14 +25,16 @@ type sentText struct {
 	name         string // the plaintext, which no other has
 	conversation conclave.ConversationID
 	epoch        uint64
-	leaf         mlsgroup.LeafIndex // 0 where the witness did not know it when it was sent
+	leaf         mlsgroup.LeafIndex
 	generation   uint32
-	placed       bool
+	placed       bool // the two are known
 }
 
 // reader is what the simulation knows of a client's reading.
 type reader struct {
-	due    map[string]*sentText // received and not lost; has to be in the record in the end
+	due map[string]*sentText // received and not lost; has to be in the record in the end
+	// newest generation that was read. A crash of the sender skips more generations than a receiver keeps keys for, so what was sent before and comes
+	// after is lost.
 	newest map[ratchetName]uint32
 }
 
@@ -84,11 +86,24 @@ func (s *simulation) send(from conclave.ClientID, c conclave.ConversationID, nam
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	if err := s.witness.Receive(s.ds); err != nil { // it has to know the epoch
+		s.t.Error(err)
+	}
 	text := &sentText{name: name, conversation: c, epoch: m.PrivateMessage.Epoch}
 	text.leaf, text.generation, text.placed = s.witness.Place(sealed)
 	s.sent[sha256.Sum256(sealed)] = text
 	s.ds.Send(from, c, sealed)
 }
+
+// opened notes that a client has taken an application message.
+func (s *simulation) opened(id conclave.ClientID, in enginetest.Delivery) {
+	if text := s.sent[sha256.Sum256(in.Message)]; text != nil && text.placed {
+		newest := s.readers[id].newest
+		newest[text.ratchet()] = max(newest[text.ratchet()], text.generation)
+	}
+}
+
+func (x *sentText) ratchet() ratchetName { return ratchetName{x.conversation, x.epoch, x.leaf} }
 
 // took notes what a client made of an application message that it will not get again. err is what its application was told.
 func (s *simulation) took(id conclave.ClientID, in enginetest.Delivery, err error) {
@@ -98,11 +113,7 @@ func (s *simulation) took(id conclave.ClientID, in enginetest.Delivery, err erro
 		return
 	}
 	r := s.readers[id]
-	name := ratchetName{text.conversation, text.epoch, text.leaf}
-	if err == nil && text.placed {
-		r.newest[name] = max(r.newest[name], text.generation)
-	}
-	if err == nil || errors.Is(err, conclave.CodeDuplicateMessage) && !(text.placed && r.newest[name] >= text.generation+skippedMessages) {
+	if err == nil || errors.Is(err, conclave.CodeDuplicateMessage) && !(text.placed && r.newest[text.ratchet()] >= text.generation+skippedMessages) {
 		r.due[text.name] = text
 		return
 	}
@@ -112,7 +123,7 @@ func (s *simulation) took(id conclave.ClientID, in enginetest.Delivery, err erro
 		s.t.Fatal(stateErr)
 	}
 	switch {
-	case !member || since > text.epoch || !state.Exists:
+	case !member || since > text.epoch || !state.Exists || state.Epoch < since: // no member then, or only of what it was before
 	case errors.Is(err, conclave.CodeDuplicateMessage): // out of its window
 	case errors.Is(err, conclave.CodeMessageEpochTooOld) && state.Epoch > text.epoch+pastEpochs:
 	case errors.Is(err, conclave.CodeWrongEpoch) && s.missed[seat{id, text.conversation}]:

@@ -65,7 +65,11 @@ type simulation struct {
 	missed  map[seat]bool // a commit was lost on the way, for good
 	behind  map[seat]bool // the client has said that it misses something
 	texts   int           // made so far
-	counts  map[string]int
+	// In good weather: what has come too early for its client, whether anything else has come, and whether this is the last try.
+	postponed map[conclave.ClientID][]enginetest.Delivery
+	progress  bool
+	last      bool
+	counts    map[string]int
 }
 
 type simulatedEngine struct {
@@ -95,6 +99,7 @@ func simulate(t *testing.T, seed uint64) {
 		party: newParty(t, suite, profile, conversations...), rng: rng, home: make(map[conclave.ClientID]*simulatedEngine),
 		network: make(map[conclave.ClientID][]enginetest.Delivery), sent: make(map[[32]byte]*sentText), readers: make(map[conclave.ClientID]*reader),
 		missed: make(map[seat]bool), behind: make(map[seat]bool), counts: make(map[string]int),
+		postponed: make(map[conclave.ClientID][]enginetest.Delivery),
 	}
 	s.ds.Echo = rng.IntN(2) == 0
 	for i := range 1 + rng.IntN(3) {
@@ -402,17 +407,7 @@ func (s *simulation) quiet() {
 	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
 	defer cancel()
 	for {
-		delivered := false
-		for _, id := range s.clients {
-			for s.fetch(id); len(s.network[id]) > 0; s.fetch(id) {
-				delivered = true
-				if err := s.deliver(id); err != nil && !conclave.IsIgnorable(err) && !isAny(err, harmless) {
-					s.t.Errorf("%s: %v", id, err)
-				}
-			}
-		}
-		if delivered {
-			continue
+		for s.deliverAll() {
 		}
 		doubts := 0
 		for _, id := range s.clients {
@@ -430,6 +425,33 @@ func (s *simulation) quiet() {
 	if err := s.witness.Receive(s.ds); err != nil {
 		s.t.Error(err)
 	}
+}
+
+// deliverAll delivers what is on its way, and tells whether there may be more. What comes too early waits for the rest; if nothing else comes any more it
+// is delivered once more, for the last time.
+func (s *simulation) deliverAll() bool {
+	s.t.Helper()
+	s.progress = false
+	for _, id := range s.clients {
+		for s.fetch(id); len(s.network[id]) > 0; s.fetch(id) {
+			if err := s.deliver(id); err != nil && !conclave.IsIgnorable(err) && !isAny(err, harmless) {
+				s.t.Errorf("%s: %v", id, err)
+			}
+		}
+	}
+	if s.last || !s.progress && len(s.postponed) == 0 {
+		return s.progress
+	}
+	for id, list := range s.postponed {
+		s.network[id] = append(list, s.network[id]...)
+	}
+	clear(s.postponed)
+	if s.progress {
+		return true
+	}
+	s.last = true
+	defer func() { s.last = false }()
+	return s.deliverAll()
 }
 
 // catchUp lets those who have missed a commit join anew. Before that the conversation goes on for two epochs, so that each of them has to notice.
