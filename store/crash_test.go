@@ -137,7 +137,10 @@ func TestCrashNoSync(t *testing.T) {
 // TestCrashWhileOpening cuts the power within the first two Opens, each cut with
 // many outcomes of what was not synced.
 func TestCrashWhileOpening(t *testing.T) {
-	const outcomes = 40
+	outcomes := 40
+	if testing.Short() {
+		outcomes = 4
+	}
 	mem := crashfs.New()
 	rng := rand.New(rand.NewPCG(1, 2))
 	var mu sync.Mutex
