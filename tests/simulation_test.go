@@ -186,7 +186,8 @@ func (s *simulation) step() {
 	}
 	var what string
 	var err error
-	if s.rng.IntN(25) == 0 {
+	crashes := s.rng.IntN(25) == 0
+	if crashes {
 		s.counts["crash"]++
 		s.crash(s.home[id], func() { what, err = s.act(id, c) })
 	} else {
@@ -199,7 +200,7 @@ func (s *simulation) step() {
 	case isAny(err, stopped):
 	case what != "receive" && isAny(err, []conclave.Code{conclave.CodeNotSent, conclave.CodeInvalidMessage, conclave.CodePendingProposalNotFound}):
 	default:
-		s.t.Errorf("%s: %s in %s: %v", what, id, c, err)
+		s.t.Errorf("%s: %s in %s, where the engine crashes (%t): %v", what, id, c, crashes, err)
 	}
 	if errors.As(err, &known) {
 		s.counts[string(known.Code)]++
