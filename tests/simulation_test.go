@@ -62,7 +62,7 @@ type simulation struct {
 	good    atomic.Bool                                 // nothing is lost or reordered any more
 	sent    map[[32]byte]*sentText                      // by the hash of the message
 	readers map[conclave.ClientID]*reader
-	missed  map[seat]bool // a commit was lost on the way, for good
+	missed  map[seat]bool // a commit or proposal was lost on the way, for good
 	behind  map[seat]bool // the client has said that it misses something
 	texts   int           // made so far
 	// In good weather: what has come too early for its client, whether anything else has come, and whether this is the last try.
