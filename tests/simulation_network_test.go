@@ -97,7 +97,7 @@ func (s *simulation) deliver(id conclave.ClientID) error {
 		if application && (good || !early) { // what is early and not tried again is lost on the way
 			s.took(id, in, err)
 		}
-		if in.Commit && early {
+		if early && !in.Welcome && !application { // a commit, or a proposal that a commit refers to
 			s.missed[seat{id, in.Conversation}] = true
 		}
 	}

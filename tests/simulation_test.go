@@ -62,7 +62,7 @@ type simulation struct {
 	good    atomic.Bool                                 // nothing is lost or reordered any more
 	sent    map[[32]byte]*sentText                      // by the hash of the message
 	readers map[conclave.ClientID]*reader
-	missed  map[seat]bool // a commit was lost on the way, for good
+	missed  map[seat]bool // a commit or proposal was lost on the way, for good
 	behind  map[seat]bool // the client has said that it misses something
 	texts   int           // made so far
 	// In good weather: what has come too early for its client, whether anything else has come, and whether this is the last try.
@@ -186,7 +186,8 @@ func (s *simulation) step() {
 	}
 	var what string
 	var err error
-	if s.rng.IntN(25) == 0 {
+	crashes := s.rng.IntN(25) == 0
+	if crashes {
 		s.counts["crash"]++
 		s.crash(s.home[id], func() { what, err = s.act(id, c) })
 	} else {
@@ -199,7 +200,7 @@ func (s *simulation) step() {
 	case isAny(err, stopped):
 	case what != "receive" && isAny(err, []conclave.Code{conclave.CodeNotSent, conclave.CodeInvalidMessage, conclave.CodePendingProposalNotFound}):
 	default:
-		s.t.Errorf("%s: %s in %s: %v", what, id, c, err)
+		s.t.Errorf("%s: %s in %s, where the engine crashes (%t): %v", what, id, c, crashes, err)
 	}
 	if errors.As(err, &known) {
 		s.counts[string(known.Code)]++
