@@ -298,13 +298,20 @@ func (c *cutter) cut(before errorfs.Op) {
 func (c *cutter) take(op errorfs.Op) *cut {
 	w := c.world
 	k := &cut{op: op}
+	// A sync that is under way on another goroutine may end, and its message be handed out,
+	// while the cut is taken: only what was handed out before has to be on the disk.
+	before := w.witness.Clone()
+	w.mu.Lock()
+	k.handed = w.handed[:len(w.handed):len(w.handed)]
+	w.mu.Unlock()
 	k.ds = w.ds.Clone(func() {
 		k.fs = c.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.percent, RNG: c.rng})
 	})
 	k.witness = w.witness.Clone()
+	k.witness.Forget(before)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	k.step, k.flying, k.handed, k.ledger = w.step, w.flying, w.handed[:len(w.handed):len(w.handed)], w.ledger
+	k.step, k.flying, k.ledger = w.step, w.flying, w.ledger
 	k.answered = make(map[delivery]bool, len(w.answered))
 	for d := range w.answered {
 		k.answered[d] = true

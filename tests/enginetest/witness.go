@@ -81,6 +81,14 @@ func (w *Witness) Clone() *Witness {
 	return c
 }
 
+// Forget makes the witness forget which generations it has seen used since it was
+// cloned as before.
+func (w *Witness) Forget(before *Witness) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.used, w.unread = maps.Clone(before.used), slices.Clone(before.unread)
+}
+
 // Receive processes what waits for the witness. What it has processed before is passed over.
 func (w *Witness) Receive(ds *DeliveryService) error {
 	w.mu.Lock()
