@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/conclave-mls/conclave/internal/secret"
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/proteus"
 	"github.com/conclave-mls/conclave/store"
@@ -363,24 +364,19 @@ func (a *clientActor) requireIdentity(tx *transaction) (*proteus.Identity, error
 }
 
 func (a *clientActor) putIdentity(tx *transaction, id *proteus.Identity) error {
-	encoded := id.Marshal()
-	defer encoded.Wipe()
-	w := newWriter(len(encoded))
-	w.bytes(encoded)
 	changes := new(store.ChangeSet)
-	changes.Put(a.client.proteusIdentityKey(), w.b)
-	clear(w.b)
+	putEncoded(changes, a.client.proteusIdentityKey(), id.Marshal())
 	return a.commit(tx, changes)
 }
 
 func (a *clientActor) putPreKey(tx *transaction, id uint16, k *proteus.PreKey) error {
 	changes := new(store.ChangeSet)
-	encodePreKey(changes, a.client.preKeyKey(id), k)
+	putEncoded(changes, a.client.preKeyKey(id), k.Marshal())
 	return a.commit(tx, changes)
 }
 
-func encodePreKey(changes *store.ChangeSet, key []byte, k *proteus.PreKey) {
-	encoded := k.Marshal()
+// putEncoded puts a record of one encoded object, which it wipes.
+func putEncoded(changes *store.ChangeSet, key []byte, encoded secret.Bytes) {
 	w := newWriter(len(encoded))
 	w.bytes(encoded)
 	changes.Put(key, w.b)
@@ -418,12 +414,7 @@ func (a *clientActor) initProteus(tx *transaction) (messages.Reply, error) {
 		if id, err = proteus.NewIdentity(a.sys.options.Rand); err != nil {
 			return nil, err
 		}
-		encoded := id.Marshal()
-		w := newWriter(len(encoded))
-		w.bytes(encoded)
-		changes.Put(a.client.proteusIdentityKey(), w.b)
-		clear(w.b)
-		encoded.Wipe()
+		putEncoded(changes, a.client.proteusIdentityKey(), id.Marshal())
 	}
 	reply.Identity = id.PublicKey()
 	last, err := a.preKey(tx, proteus.LastResort)
@@ -434,7 +425,7 @@ func (a *clientActor) initProteus(tx *transaction) (messages.Reply, error) {
 		if last, err = proteus.NewPreKey(a.sys.options.Rand, proteus.LastResort); err != nil {
 			return nil, err
 		}
-		encodePreKey(changes, a.client.preKeyKey(proteus.LastResort), last)
+		putEncoded(changes, a.client.preKeyKey(proteus.LastResort), last.Marshal())
 	}
 	last.Wipe()
 	if changes.Len() == 0 {
