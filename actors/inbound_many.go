@@ -119,6 +119,7 @@ func (c *conversation) openRun(st *stage, list []inbound) int {
 			}
 		}
 		var again []error
+		step.Wipe(st.state.group)
 		if _, again, step, err = c.takeKeys(st, left); err != nil {
 			return 0
 		}

@@ -163,6 +163,8 @@ func (g *Group) TakeMessageKeys(sealed []*SealedMessage) (keys []*MessageKey, er
 			if !last[string(change.Key)] {
 				last[string(change.Key)] = true
 				t.Changes = append(t.Changes, change)
+			} else {
+				change.Value.Wipe()
 			}
 		}
 	}
