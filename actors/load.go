@@ -98,7 +98,7 @@ func (c *conversation) keepLoaded(st *stage, g *mlsgroup.Group) {
 
 // fill reads the parts that a step has named.
 func (c *conversation) fill(st *stage, incarnation uint64, g *mlsgroup.Group, need *mlsgroup.Need) (*mlsgroup.Group, error) {
-	from := store.Reader(c.sys.store)
+	from := c.sys.store
 	if !st.clean() {
 		from = store.Overlay(c.sys.store, &st.changes)
 	}
@@ -111,6 +111,9 @@ func (c *conversation) fill(st *stage, incarnation uint64, g *mlsgroup.Group, ne
 				return nil, err
 			}
 			loaded[i].Records = append(loaded[i].Records, records...)
+			if len(records) > 0 && part.Alternatives() {
+				break
+			}
 		}
 	}
 	full, err := g.WithParts(loaded...)

@@ -59,6 +59,7 @@ type Options struct {
 
 	host  func() host                     // nil: protoactor
 	apply func(...*store.ChangeSet) error // nil: the Store's
+	read  store.Reader                    // nil: the Store
 }
 
 // Bounds that are not options.
@@ -94,6 +95,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.apply == nil {
 		o.apply = o.Store.Apply
+	}
+	if o.read == nil {
+		o.read = o.Store
 	}
 	if o.host == nil {
 		o.host = newProtoHost

@@ -95,7 +95,7 @@ func TestKeysGoWithTheConversation(t *testing.T) {
 	if len(keys) != 6 || wiped(keys) != 0 {
 		t.Fatalf("of %d keys %d are zero while they are in use", len(keys), wiped(keys))
 	}
-	w.sys.makeRoom(0)
+	w.emptyMemory()
 	if wiped(keys) != len(keys) {
 		t.Errorf("of %d keys %d are zero after passivation", len(keys), wiped(keys))
 	}
