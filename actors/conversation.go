@@ -260,7 +260,7 @@ func (c *conversation) runBatch() {
 		return
 	}
 	// After a panic they are still there to be answered.
-	c.current = slices.Clone(batch)
+	c.current = batch
 	c.stageBatch(batch)
 	c.current, c.serving = nil, nil
 }

@@ -74,6 +74,9 @@ func (c *conversation) try(st *stage, f func(g *mlsgroup.Group) error) error {
 	g := st.state.group
 	for range maxNeed {
 		err := f(g)
+		if err == nil {
+			return nil
+		}
 		var need *mlsgroup.Need
 		if !errors.As(err, &need) {
 			return err

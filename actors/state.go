@@ -143,7 +143,11 @@ func (c *conversation) advance(st *stage, t *mlsgroup.Transition) {
 	for _, change := range t.Changes {
 		change.Value.Wipe() // the stage has a copy
 	}
-	st.consumed = append(st.consumed, t.Consumed...)
+	if st.consumed == nil {
+		st.consumed = slices.Clip(t.Consumed) // most batches have one step
+	} else {
+		st.consumed = append(st.consumed, t.Consumed...)
+	}
 	st.state = st.state.with(func(next *state) { next.group = t.Next })
 }
 
