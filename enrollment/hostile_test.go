@@ -531,7 +531,7 @@ func TestUntrusted(t *testing.T) {
 	w.must(err)
 	others, err := pki.New(pki.Policy{}, nil).WithTrustAnchor(root[0], w.now)
 	w.must(err)
-	for name, trust := range map[string]*pki.Snapshot{"nobody": pki.New(pki.Policy{}, nil), "others": others} {
+	for name, trust := range map[string]*pki.Snapshot{"nobody": pki.New(pki.Policy{}, nil), "nil": nil, "others": others} {
 		if _, err := w.e.Issued(w.now, trust); !errors.Is(err, enrollment.ErrUntrusted) {
 			t.Errorf("trust in %s: %v", name, err)
 		}
