@@ -148,17 +148,8 @@ func TestInDoubtStaysInMemory(t *testing.T) {
 				return w.service.accept(b), nil
 			})
 			leave(alice)
-			for {
-				select {
-				case e := <-alice.events:
-					if e.Epoch == 1 {
-						alice.expectSettled(conv, 1)
-						return
-					}
-				case <-time.After(time.Minute):
-					t.Fatal("nothing settles the commit")
-				}
-			}
+			alice.awaitEpoch(1)
+			alice.expectSettled(conv, 1)
 		})
 	}
 }
