@@ -151,7 +151,7 @@ func (ca *testCA) open(r enrollment.Request) (*account, []byte, *enrollment.Resp
 	if _, there := raw["payload"]; !there {
 		return refuse(400, "malformed")
 	}
-	jws, err := jose.ParseSigned(string(r.Body), signatureAlgorithms)
+	jws, err := jose.ParseSignedJSON(string(r.Body), signatureAlgorithms)
 	if err != nil || len(jws.Signatures) != 1 {
 		return refuse(400, "malformed")
 	}
