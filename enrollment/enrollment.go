@@ -195,7 +195,8 @@ func forget(old, kept secret.Bytes) {
 
 // Retry gives up on the response that is out: it got lost, or was an error. The request
 // is built anew, with a fresh nonce. All of them may come twice to a CA. Where nothing is
-// out, Retry does nothing.
+// out, Retry does nothing. Tokens age while one waits: at the step of a challenge, hand in
+// new ones.
 func (e *Enrollment) Retry() { e.state.out = stepNone }
 
 // Wipe overwrites the keys and tokens. Every later call fails with a [StepError].

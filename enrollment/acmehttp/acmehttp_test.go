@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/conclave-mls/conclave/enrollment"
@@ -41,14 +42,14 @@ func TestDo(t *testing.T) {
 
 // TestNoRedirect hands out the redirect itself, and asks nobody else.
 func TestNoRedirect(t *testing.T) {
-	requests := 0
+	var requests atomic.Int32
 	c, url := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		requests++
+		requests.Add(1)
 		http.Redirect(w, r, "/elsewhere", http.StatusFound)
 	})
 	r, err := c.Do(t.Context(), enrollment.Request{Method: "GET", URL: url})
-	if err != nil || r.Status != http.StatusFound || requests != 1 {
-		t.Errorf("status %d after %d requests: %v", r.Status, requests, err)
+	if err != nil || r.Status != http.StatusFound || requests.Load() != 1 {
+		t.Errorf("status %d after %d requests: %v", r.Status, requests.Load(), err)
 	}
 }
 
