@@ -47,11 +47,7 @@ func (f *fetcher) get(ctx context.Context, address string) ([]byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.options.Timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrAddress, err)
-	}
-	request.Header.Set("Accept", "application/pkix-crl")
+	request := (&http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Header: http.Header{"Accept": {"application/pkix-crl"}}}).WithContext(ctx)
 	response, err := f.client.Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("crlfetch: %w", err)
