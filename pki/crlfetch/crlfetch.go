@@ -22,8 +22,8 @@ import (
 
 // Registry is whose lists are kept fresh: a client.
 type Registry interface {
-	// CRLDistributionPoints returns the addresses of all lists that are wanted now. It is asked again and again.
-	CRLDistributionPoints(ctx context.Context) ([]string, error)
+	// DistributionPoints returns the addresses of all lists that are wanted now. It is asked again and again.
+	DistributionPoints(ctx context.Context) ([]string, error)
 	// RegisterCRL takes a list, in DER, that was at an address. Up to [Options.Parallel] calls run at once.
 	RegisterCRL(ctx context.Context, url string, der []byte) (pki.CRLRegistration, error)
 }
@@ -125,7 +125,7 @@ type plan struct {
 
 // look asks the registry what is wanted. Without an answer the old wishes stand.
 func (f *fetcher) look(ctx context.Context) {
-	urls, err := f.registry.CRLDistributionPoints(ctx)
+	urls, err := f.registry.DistributionPoints(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
 			f.options.Report("", err)

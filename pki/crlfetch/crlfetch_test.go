@@ -49,7 +49,7 @@ type registry struct {
 	got        map[string]string
 }
 
-func (r *registry) CRLDistributionPoints(context.Context) ([]string, error) { return r.urls, r.urlsErr }
+func (r *registry) DistributionPoints(context.Context) ([]string, error) { return r.urls, r.urlsErr }
 
 func (r *registry) RegisterCRL(_ context.Context, url string, der []byte) (pki.CRLRegistration, error) {
 	r.mu.Lock()
@@ -393,7 +393,7 @@ func TestEndWhileLooking(t *testing.T) {
 
 type ending struct{ cancel context.CancelFunc }
 
-func (e ending) CRLDistributionPoints(ctx context.Context) ([]string, error) {
+func (e ending) DistributionPoints(ctx context.Context) ([]string, error) {
 	e.cancel()
 	return nil, ctx.Err()
 }
