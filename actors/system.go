@@ -21,7 +21,7 @@ import (
 type System struct {
 	options Options
 	log     *zap.Logger
-	store   *store.Store
+	store   store.Reader
 	keys    store.Keys
 	host    host
 	openers *openers
@@ -59,7 +59,7 @@ func Start(o Options) (*System, error) {
 	s := &System{
 		options:       o,
 		log:           o.Logger,
-		store:         o.Store,
+		store:         o.read,
 		keys:          o.Store.Keys(),
 		host:          o.host(),
 		openers:       newOpeners(o.Logger),
