@@ -30,6 +30,8 @@ func (history) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.hi
 func (inbound) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.inbound") }
 func (inflight) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.inflight") }
 func (join) Format(f fmt.State, _ rune)             { secret.Print(f, "actors.join") }
+func (keeper) Format(f fmt.State, _ rune)           { secret.Print(f, "actors.keeper") }
+func (keeperStage) Format(f fmt.State, _ rune)      { secret.Print(f, "actors.keeperStage") }
 func (keyPackageRecord) Format(f fmt.State, _ rune) { secret.Print(f, "actors.keyPackageRecord") }
 func (keyPackageTaken) Format(f fmt.State, _ rune)  { secret.Print(f, "actors.keyPackageTaken") }
 func (namedGuard) Format(f fmt.State, _ rune)       { secret.Print(f, "actors.namedGuard") }
