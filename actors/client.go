@@ -47,20 +47,20 @@ func (a *clientActor) plan(t *task) (*work, error) {
 	case messages.ListCredentials:
 		w.run = func() (messages.Reply, error) { return a.listCredentials(t.tx) }
 	case useCredential:
-		record, err := a.credential(t.tx, r.suite, r.ref)
+		record, err := a.credential(t.tx, r.suite, r.ref, r.kind)
 		if err != nil {
 			return nil, err
 		}
 		w.needs = []need{{credentialGuard(record.entry.Ref), false}}
 		w.run = func() (messages.Reply, error) {
-			record, err := a.credential(t.tx, r.suite, record.entry.Ref)
+			record, err := a.credential(t.tx, r.suite, record.entry.Ref, r.kind)
 			return credentialUsed{record: record}, err
 		}
 	case messages.GenerateKeyPackages:
 		if r.CipherSuite == 0 {
 			r.CipherSuite = a.client.config.Load().suites[0]
 		}
-		record, err := a.credential(t.tx, r.CipherSuite, r.Credential)
+		record, err := a.credential(t.tx, r.CipherSuite, r.Credential, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -71,7 +71,7 @@ func (a *clientActor) plan(t *task) (*work, error) {
 		if r.CipherSuite == 0 {
 			r.CipherSuite = a.client.config.Load().suites[0]
 		}
-		record, err := a.credential(t.tx, r.CipherSuite, r.Credential)
+		record, err := a.credential(t.tx, r.CipherSuite, r.Credential, 0)
 		if err != nil {
 			return nil, err
 		}

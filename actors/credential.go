@@ -18,6 +18,7 @@ type useCredential struct {
 	messages.Step
 	suite mlsgroup.CipherSuite // 0: the credential's
 	ref   messages.CredentialRef
+	kind  mlsgroup.CredentialType // 0: any
 }
 
 type credentialUsed struct {
@@ -87,8 +88,8 @@ func (a *clientActor) listCredentials(tx *transaction) (messages.Reply, error) {
 	return reply, nil
 }
 
-// credential finds a credential that can sign in a suite.
-func (a *clientActor) credential(tx *transaction, cs mlsgroup.CipherSuite, ref messages.CredentialRef) (*credentialRecord, error) {
+// credential finds a credential of a type, 0 being any, that can sign in a suite.
+func (a *clientActor) credential(tx *transaction, cs mlsgroup.CipherSuite, ref messages.CredentialRef, kind mlsgroup.CredentialType) (*credentialRecord, error) {
 	if ref != (messages.CredentialRef{}) {
 		value, err := a.get(tx, a.client.credentialKey(ref))
 		if err != nil {
@@ -101,6 +102,9 @@ func (a *clientActor) credential(tx *transaction, cs mlsgroup.CipherSuite, ref m
 		if err == nil && cs != 0 && !sameScheme(c.entry.CipherSuite, cs) {
 			return nil, fmt.Errorf("%w: it signs for %v", messages.ErrWrongCredential, c.entry.CipherSuite)
 		}
+		if err == nil && kind != 0 && c.entry.Credential.Type != kind {
+			return nil, fmt.Errorf("%w: it is of type %d", messages.ErrWrongCredential, c.entry.Credential.Type)
+		}
 		return c, err
 	}
 	if cs == 0 {
@@ -111,7 +115,7 @@ func (a *clientActor) credential(tx *transaction, cs mlsgroup.CipherSuite, ref m
 		return nil, err
 	}
 	for _, c := range slices.Backward(all) {
-		if sameScheme(c.entry.CipherSuite, cs) {
+		if sameScheme(c.entry.CipherSuite, cs) && (kind == 0 || c.entry.Credential.Type == kind) {
 			return c, nil
 		}
 	}

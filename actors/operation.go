@@ -165,7 +165,12 @@ func (s *System) conversationStep(ctx context.Context, at place, id messages.Con
 
 // use finds a credential and keeps it from being removed while the transaction lasts.
 func (s *System) use(ctx context.Context, at place, cs mlsgroup.CipherSuite, ref messages.CredentialRef) (*credentialRecord, error) {
-	reply, err := s.askClient(ctx, at, useCredential{suite: cs, ref: ref})
+	return s.useOf(ctx, at, useCredential{suite: cs, ref: ref})
+}
+
+// useOf is use of a credential of a certain type.
+func (s *System) useOf(ctx context.Context, at place, which useCredential) (*credentialRecord, error) {
+	reply, err := s.askClient(ctx, at, which)
 	if err != nil {
 		return nil, err
 	}
@@ -340,14 +345,36 @@ func (s *System) markAsChildOf(ctx context.Context, at place, id messages.Conver
 type rotate struct {
 	messages.Step
 	credential *credentialRecord
+	once       bool // not where the leaf carries it already
 }
 
 func (s *System) setCredential(ctx context.Context, at place, id messages.ConversationID, r messages.SetCredential) (messages.Reply, error) {
-	credential, err := s.use(ctx, at, 0, r.Credential)
+	which := useCredential{ref: r.Credential}
+	if r.Credential == (messages.CredentialRef{}) {
+		suite, err := s.suiteOf(ctx, at, id)
+		if err != nil {
+			return nil, err
+		}
+		which = useCredential{suite: suite, kind: mlsgroup.CredentialTypeX509}
+	}
+	credential, err := s.useOf(ctx, at, which)
 	if err != nil {
 		return nil, err
 	}
-	return s.conversationStep(ctx, at, id, rotate{credential: credential})
+	return s.conversationStep(ctx, at, id, rotate{credential: credential, once: r.Once})
+}
+
+// suiteOf returns the suite of a conversation that has a group.
+func (s *System) suiteOf(ctx context.Context, at place, id messages.ConversationID) (mlsgroup.CipherSuite, error) {
+	reply, err := s.askConversation(ctx, at, id, newTask(ctx, messages.ReadConversation{}))
+	if err != nil {
+		return 0, err
+	}
+	read := reply.(messages.ConversationRead)
+	if !read.Exists {
+		return 0, messages.ErrConversationNotFound
+	}
+	return read.CipherSuite, nil
 }
 
 // input is what group steps get from outside.

@@ -145,6 +145,9 @@ func (c *conversation) commitGroup(st *stage, t *task) (messages.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r, ok := t.request.(rotate); ok && r.once && credential == nil {
+		return messages.CommitMerged{Epoch: st.state.group.Epoch()}, nil
+	}
 	if _, pendingOnly := t.request.(messages.CommitPendingProposals); pendingOnly {
 		pending, err := c.pending(st)
 		if err != nil {
@@ -202,15 +205,31 @@ func (c *conversation) commitOptions(st *stage, r messages.Request) (mlsgroup.Co
 		o.ForcePath = true
 	case rotate:
 		o.ForcePath = true
-		if r.credential.entry.Ref != c.ownCredential(st) {
-			if !sameScheme(r.credential.entry.CipherSuite, st.state.group.CipherSuite()) {
-				return o, nil, fmt.Errorf("%w: it signs for %v", messages.ErrWrongCredential, r.credential.entry.CipherSuite)
-			}
-			o.Leaf = &mlsgroup.LeafChange{Signer: r.credential.signer(st.state.group.CipherSuite())}
-			return o, r.credential, nil
+		there, err := c.carries(st, r.credential)
+		if err != nil || there {
+			return o, nil, err
 		}
+		if !sameScheme(r.credential.entry.CipherSuite, st.state.group.CipherSuite()) {
+			return o, nil, fmt.Errorf("%w: it signs for %v", messages.ErrWrongCredential, r.credential.entry.CipherSuite)
+		}
+		o.Leaf = &mlsgroup.LeafChange{Signer: r.credential.signer(st.state.group.CipherSuite())}
+		return o, r.credential, nil
 	}
 	return o, nil, nil
+}
+
+// carries tells whether the own leaf has a credential with its key. A certificate may
+// have been issued for the key of the credential it replaces.
+func (c *conversation) carries(st *stage, credential *credentialRecord) (there bool, err error) {
+	if credential.entry.Ref != c.ownCredential(st) {
+		return false, nil
+	}
+	err = c.try(st, func(g *mlsgroup.Group) error {
+		own, err := g.Member(g.OwnLeaf())
+		there = err == nil && own != nil && own.Credential.Equal(&credential.entry.Credential)
+		return err
+	})
+	return there, err
 }
 
 // pending returns the pending proposals.
