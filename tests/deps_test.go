@@ -12,7 +12,7 @@ import (
 const layers = `
 	internal/secret internal/race internal/crashfs internal/clientid internal/vectortest
 	internal/primitive internal/secret/secrettest
-	mlsgroup store proteus
+	mlsgroup store proteus pki
 	proteus/cryptobox
 	messages
 	actors
@@ -44,7 +44,8 @@ var bans = []struct {
 }{
 	{"mlsgroup proteus", "crypto/rand math/rand math/rand/v2", "random bytes are an argument"},
 	{"mlsgroup proteus", "sync sync/atomic context", "a pure value needs no lock and is never cancelled"},
-	{"mlsgroup proteus", "os io/fs net net/http syscall", "the core does no I/O"},
+	{"mlsgroup proteus pki", "os io/fs net net/http syscall", "the core does no I/O"},
+	{"pki", "crypto/rand math/rand math/rand/v2 context log log/slog sync/atomic", "verifying is a function of a chain, a snapshot and a time"},
 	{"mlsgroup proteus", "log log/slog fmt/print", "the core does not log"},
 	{"mlsgroup proteus internal/primitive store messages actors .", "reflect unsafe plugin encoding/gob", "a switch of twenty lines does"},
 	{"internal/secret internal/primitive store messages actors .", "net net/http os/exec", "the transport is the application's"},
