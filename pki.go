@@ -3,14 +3,17 @@ package conclave
 import (
 	"context"
 	"encoding/pem"
-	"strings"
 	"time"
 
 	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/pki"
 )
 
 // Fingerprint names a trust anchor: SHA-256 of its SubjectPublicKeyInfo.
 type Fingerprint = messages.Fingerprint
+
+// PKIPolicy says how strict judging certificates is where CoreCrypto lets things pass. The zero value is as strict as honest peers allow.
+type PKIPolicy = pki.Policy
 
 // TrustAnchor is a registered trust anchor.
 type TrustAnchor = messages.TrustAnchor
@@ -100,5 +103,5 @@ func (s scope) DumpPKIEnv(ctx context.Context) (*PKIEnvDump, error) {
 }
 
 func encodePEM(label string, der []byte) string {
-	return strings.TrimSuffix(string(pem.EncodeToMemory(&pem.Block{Type: label, Bytes: der})), "\n")
+	return string(pem.EncodeToMemory(&pem.Block{Type: label, Bytes: der}))
 }

@@ -106,6 +106,12 @@ func (c *client) identityOf(credential *mlsgroup.Credential) messages.ClientID {
 	return clientIDOf(c.trusted.Load(), credential, c.sys.options.Now())
 }
 
+// owns tells whether a credential names the client.
+func (c *client) owns(credential *mlsgroup.Credential) bool {
+	id := c.identityOf(credential)
+	return id != "" && sameClient(id, c.id)
+}
+
 // canonical returns a client id in the form in which certificates yield it, and one
 // that is not Wire's as it is.
 func canonical(id messages.ClientID) messages.ClientID {
@@ -131,6 +137,19 @@ func newPoints(s *pki.Snapshot, credentials []mlsgroup.Credential) []string {
 		return nil
 	}
 	return s.NewDistributionPoints(chains...)
+}
+
+// memberPoints is newPoints of all members of a group, whose tree is in memory.
+func (c *client) memberPoints(tx *transaction, g *mlsgroup.Group) []string {
+	members, err := g.Members()
+	if err != nil {
+		return nil
+	}
+	var credentials []mlsgroup.Credential
+	for _, leaf := range members {
+		credentials = append(credentials, leaf.Credential)
+	}
+	return newPoints(c.trust(tx), credentials)
 }
 
 // checkOwn refuses a certificate of somebody else.

@@ -26,7 +26,10 @@ func credentialGuard(ref messages.CredentialRef) string { return "credential " +
 func keyPackageGuard(ref []byte) string                 { return "key package " + string(ref) }
 func pskGuard(id []byte) string                         { return "psk " + string(id) }
 
-const dataGuard = "data"
+const (
+	dataGuard     = "data"
+	rotationGuard = "rotation"
+)
 
 // plan says which guards a request needs and what it does then.
 func (a *clientActor) plan(t *task) (*work, error) {
@@ -41,6 +44,17 @@ func (a *clientActor) plan(t *task) (*work, error) {
 		if len(r.SignatureKey) > 0 {
 			w.needs = []need{{credentialGuard(refOf(r.SignatureKey)), true}}
 		}
+	case putX509:
+		w.needs = []need{{credentialGuard(refOf(r.public)), true}}
+		w.run = func() (messages.Reply, error) { return a.putX509(t.tx, r) }
+	case messages.PutRotation:
+		w.needs = []need{{rotationGuard, true}}
+		w.run = func() (messages.Reply, error) { return a.putRotation(t.tx, r.Rotation) }
+	case messages.ReadRotation:
+		if t.tx != nil {
+			w.needs = []need{{rotationGuard, true}}
+		}
+		w.run = func() (messages.Reply, error) { return a.readRotation(t.tx) }
 	case messages.RemoveCredential:
 		w.needs = []need{{credentialGuard(r.Ref), true}}
 		w.run = func() (messages.Reply, error) { return a.removeCredential(t.tx, r) }

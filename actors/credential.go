@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/conclave-mls/conclave/internal/primitive"
 	"github.com/conclave-mls/conclave/messages"
@@ -37,6 +38,11 @@ func (a *clientActor) addCredential(tx *transaction, r messages.AddCredential) (
 	if r.Credential.Type == mlsgroup.CredentialTypeBasic && !bytes.Equal(r.Credential.Identity, []byte(a.client.id)) {
 		return nil, fmt.Errorf("%w: identity is not the client's", messages.ErrWrongCredential)
 	}
+	// A certificate that is not of the Wire profile is for the application's own
+	// authentication service to judge.
+	if id := a.client.identityOf(&r.Credential); r.Credential.Type == mlsgroup.CredentialTypeX509 && id != "" && !sameClient(id, a.client.id) {
+		return nil, fmt.Errorf("%w: the certificate is another client's", messages.ErrWrongCredential)
+	}
 	if r.Credential.Type == 0 {
 		r.Credential = mlsgroup.BasicCredential([]byte(a.client.id))
 	}
@@ -51,6 +57,9 @@ func (a *clientActor) addCredential(tx *transaction, r messages.AddCredential) (
 		}
 		record.private, record.entry.SignatureKey = r.SignaturePrivate, public
 		record.entry.Ref = refOf(public)
+	}
+	if record.entry.CreatedAt, err = a.created(tx); err != nil {
+		return nil, err
 	}
 	changes := new(store.ChangeSet)
 	changes.Put(a.client.credentialKey(record.entry.Ref), record.marshal())
@@ -73,6 +82,23 @@ func (a *clientActor) credentials(tx *transaction) ([]*credentialRecord, error) 
 		return x.entry.CreatedAt.Compare(y.entry.CreatedAt)
 	})
 	return all, nil
+}
+
+// created returns when a credential that is added now was created: later than all that
+// are there, though the clock may stand still or go back, so that the newest is one.
+func (a *clientActor) created(tx *transaction) (time.Time, error) {
+	all, err := a.credentials(tx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	now := a.sys.options.Now()
+	for _, c := range all {
+		c.private.Wipe()
+		if !now.After(c.entry.CreatedAt) {
+			now = c.entry.CreatedAt.Add(time.Nanosecond)
+		}
+	}
+	return now, nil
 }
 
 func (a *clientActor) listCredentials(tx *transaction) (messages.Reply, error) {

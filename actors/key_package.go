@@ -252,7 +252,7 @@ func (a *clientActor) generateKeyPackages(tx *transaction, r messages.GenerateKe
 	records := make([]*keyPackageRecord, r.Count)
 	errs := make([]error, r.Count)
 	a.sys.options.Do(r.Count, func(i int) {
-		in := a.sys.input(credential.signer(r.CipherSuite))
+		in := a.client.input(tx, credential.signer(r.CipherSuite))
 		in.Do = nil // the key packages are what is done at once
 		records[i], errs[i] = newKeyPackageRecord(in, options, credential.entry.Ref)
 	})
@@ -281,7 +281,7 @@ func (a *clientActor) proposeJoin(tx *transaction, r messages.ProposeJoin) (mess
 		return nil, err
 	}
 	defer credential.private.Wipe()
-	in := a.sys.input(credential.signer(r.CipherSuite))
+	in := a.client.input(tx, credential.signer(r.CipherSuite))
 	record, err := newKeyPackageRecord(in, mlsgroup.KeyPackageOptions{Profile: a.client.profile(r.Profile)}, credential.entry.Ref)
 	if err != nil {
 		return nil, err

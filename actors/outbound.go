@@ -82,7 +82,11 @@ func (c *conversation) propose(st *stage, t *task, r messages.Request) (messages
 	}
 	st.note(transition.Next.Epoch(), transition.Outbound)
 	c.advance(st, transition)
-	return messages.ProposalCreated{Message: transition.Outbound.Message, Ref: transition.Outbound.ProposalRef}, nil
+	reply := messages.ProposalCreated{Message: transition.Outbound.Message, Ref: transition.Outbound.ProposalRef}
+	if options.Proposal != nil {
+		reply.NewDistributionPoints = newPoints(c.client.trust(st.tx), proposed(options.Proposal))
+	}
+	return reply, nil
 }
 
 func (c *conversation) clearProposal(st *stage, r messages.ClearPendingProposal) (messages.Reply, error) {
@@ -109,7 +113,7 @@ func removeProposal(leaf mlsgroup.LeafIndex) *mlsgroup.Proposal {
 func (c *conversation) leavesOf(st *stage, ids []messages.ClientID) ([]mlsgroup.LeafIndex, error) {
 	wanted := make(map[messages.ClientID]bool, len(ids))
 	for _, id := range ids {
-		wanted[id] = true
+		wanted[canonical(id)] = true
 	}
 	var leaves []mlsgroup.LeafIndex
 	err := c.try(st, func(g *mlsgroup.Group) error {
@@ -119,7 +123,7 @@ func (c *conversation) leavesOf(st *stage, ids []messages.ClientID) ([]mlsgroup.
 		}
 		leaves = leaves[:0]
 		for i, leaf := range members {
-			if wanted[clientID(&leaf.Credential)] {
+			if id := c.client.identityOf(&leaf.Credential); id != "" && wanted[canonical(id)] {
 				leaves = append(leaves, i)
 			}
 		}
@@ -171,6 +175,13 @@ func (c *conversation) commitGroup(st *stage, t *task) (messages.Reply, error) {
 	})
 	if err != nil {
 		return nil, outboundError(err)
+	}
+	if _, adds := t.request.(messages.AddMembers); adds {
+		var added []mlsgroup.Credential
+		for i := range options.Proposals {
+			added = append(added, proposed(&options.Proposals[i])...)
+		}
+		t.points = newPoints(c.client.trust(st.tx), added)
 	}
 	f := c.newInflight(own, st.state.group.Epoch(), st.state.incarnation, false)
 	if options.Message != nil {
