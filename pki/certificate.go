@@ -61,10 +61,7 @@ func publicKey(c *x509.Certificate) []byte {
 		if k.Curve != elliptic.P256() && k.Curve != elliptic.P384() && k.Curve != elliptic.P521() {
 			return nil
 		}
-		point, err := k.Bytes()
-		if err != nil {
-			return nil
-		}
+		point, _ := k.Bytes() // nil if it is not on the curve
 		return point
 	}
 	return nil
