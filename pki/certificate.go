@@ -56,7 +56,7 @@ func supported(a x509.SignatureAlgorithm) bool {
 func publicKey(c *x509.Certificate) []byte {
 	switch k := c.PublicKey.(type) {
 	case ed25519.PublicKey:
-		return k
+		return bytes.Clone(k) // it points into the certificate
 	case *ecdsa.PublicKey:
 		if k.Curve != elliptic.P256() && k.Curve != elliptic.P384() && k.Curve != elliptic.P521() {
 			return nil

@@ -6,6 +6,7 @@ import (
 	"encoding/asn1"
 	"encoding/base64"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -178,7 +179,8 @@ func TestDistributionPoints(t *testing.T) {
 	_, err := DistributionPoints([][]byte{[]byte("junk")})
 	wantErr(t, err, ErrMalformed)
 
-	s := trusting(t, New(Policy{}, nil), root.cert.Raw)
+	s := trusting(t, New(Policy{}, NewMemory(16)), root.cert.Raw)
+	s = knowing(t, s, authorityOf(t, "intermediate", root, func(c *x509.Certificate) { c.CRLDistributionPoints = []string{"http://b"} }).cert.Raw)
 	s = listing(t, s, "http://a", listOf(t, root, 1, nil))
 	for _, tt := range []struct {
 		name   string
@@ -187,9 +189,17 @@ func TestDistributionPoints(t *testing.T) {
 	}{
 		{"nothing named", [][][]byte{{points()}, {[]byte("junk")}}, nil},
 		{"all known", [][][]byte{{points("http://a")}}, []string{}},
+		{"huge", [][][]byte{{make([]byte, MaxCertificateSize+1)}}, nil},
+		{"of an intermediate", [][][]byte{{points(), s.Intermediates()[0]}}, []string{"http://b"}},
 		{"some new", [][][]byte{{points("http://a", "http://b")}, {points("http://b", "http://c")}}, []string{"http://b", "http://c"}},
 	} {
 		got := s.NewDistributionPoints(tt.chains...)
+		for _, chain := range tt.chains {
+			s.Examine(chain, noon) // and once more with what is remembered
+		}
+		if again := s.NewDistributionPoints(tt.chains...); !slices.Equal(again, got) {
+			t.Errorf("%s: %v, and then %v", tt.name, got, again)
+		}
 		if strings.Join(got, " ") != strings.Join(tt.want, " ") || (got == nil) != (tt.want == nil) {
 			t.Errorf("%s: %#v, want %#v", tt.name, got, tt.want)
 		}

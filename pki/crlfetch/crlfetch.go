@@ -22,8 +22,8 @@ import (
 
 // Registry is whose lists are kept fresh: a client.
 type Registry interface {
-	// CRLDistributionPoints returns the addresses of all lists that are wanted now. It is asked again and again.
-	CRLDistributionPoints(ctx context.Context) ([]string, error)
+	// DistributionPoints returns the addresses of all lists that are wanted now. It is asked again and again.
+	DistributionPoints(ctx context.Context) ([]string, error)
 	// RegisterCRL takes a list, in DER, that was at an address. Up to [Options.Parallel] calls run at once.
 	RegisterCRL(ctx context.Context, url string, der []byte) (pki.CRLRegistration, error)
 }
@@ -41,8 +41,10 @@ type Options struct {
 	MaxSize int64
 	// Parallel is how many lists are fetched at once; 0 is 4.
 	Parallel int
-	// Poll is how often the registry is asked for addresses; 0 is a minute.
+	// Poll is how often the registry is asked for addresses, which a client has to collect from all its conversations; 0 is an hour.
 	Poll time.Duration
+	// Wake makes Run ask at once: an application sends when something it did has returned new distribution points. Nil is never.
+	Wake <-chan struct{}
 	// Interval is after what time a list is fetched again though its nextUpdate is farther off; 0 is a day, as often as Wire's clients look.
 	Interval time.Duration
 	// MinBackoff and MaxBackoff bound how long an address rests after a failure, doubled with each; 0 is a minute and six hours.
@@ -74,6 +76,7 @@ func Run(ctx context.Context, r Registry, o Options) error {
 		select {
 		case <-ctx.Done():
 		case <-f.options.After(f.rest()):
+		case <-f.options.Wake:
 		}
 	}
 	return ctx.Err()
@@ -83,7 +86,7 @@ func (o Options) withDefaults() Options {
 	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
 	o.MaxSize = cmp.Or(o.MaxSize, pki.MaxCRLSize)
 	o.Parallel = cmp.Or(o.Parallel, 4)
-	o.Poll = cmp.Or(o.Poll, time.Minute)
+	o.Poll = cmp.Or(o.Poll, time.Hour)
 	o.Interval = cmp.Or(o.Interval, 24*time.Hour)
 	o.MinBackoff = cmp.Or(o.MinBackoff, time.Minute)
 	o.MaxBackoff = max(cmp.Or(o.MaxBackoff, 6*time.Hour), o.MinBackoff)
@@ -125,7 +128,7 @@ type plan struct {
 
 // look asks the registry what is wanted. Without an answer the old wishes stand.
 func (f *fetcher) look(ctx context.Context) {
-	urls, err := f.registry.CRLDistributionPoints(ctx)
+	urls, err := f.registry.DistributionPoints(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
 			f.options.Report("", err)

@@ -49,7 +49,7 @@ type registry struct {
 	got        map[string]string
 }
 
-func (r *registry) CRLDistributionPoints(context.Context) ([]string, error) { return r.urls, r.urlsErr }
+func (r *registry) DistributionPoints(context.Context) ([]string, error) { return r.urls, r.urlsErr }
 
 func (r *registry) RegisterCRL(_ context.Context, url string, der []byte) (pki.CRLRegistration, error) {
 	r.mu.Lock()
@@ -215,7 +215,7 @@ func TestRegistryChanges(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "list") })
 	r := start(t, Options{}, &registry{urls: []string{s.URL + "/a"}})
 	d, _ := r.rested()
-	if d != time.Minute {
+	if d != time.Hour {
 		t.Fatalf("polls after %v", d)
 	}
 	r.urls = []string{s.URL + "/a", s.URL + "/b", s.URL + "/b"}
@@ -230,13 +230,26 @@ func TestRegistryChanges(t *testing.T) {
 	}
 	r.urlsErr = nil
 	r.step(25 * time.Hour)
-	if d, _ := r.rested(); d != time.Minute || s.asked("/a") != 2 {
+	if d, _ := r.rested(); d != time.Hour || s.asked("/a") != 2 {
 		t.Errorf("rests %v after %d requests", d, s.asked("/a"))
 	}
 	r.urls = []string{s.URL + "/a"} // and back, as if never seen
 	r.step(time.Minute)
 	if r.rested(); s.asked("/a") != 3 {
 		t.Errorf("%d and %d requests", s.asked("/a"), s.asked("/b"))
+	}
+}
+
+// TestWake has the run look before its rest is over.
+func TestWake(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "list") })
+	wake := make(chan struct{})
+	r := start(t, Options{Wake: wake}, &registry{})
+	r.rested()
+	r.urls = []string{s.URL + "/a"}
+	wake <- struct{}{}
+	if _, reports := r.rested(); len(reports) != 1 || s.asked("/a") != 1 {
+		t.Errorf("%v", reports)
 	}
 }
 
@@ -393,7 +406,7 @@ func TestEndWhileLooking(t *testing.T) {
 
 type ending struct{ cancel context.CancelFunc }
 
-func (e ending) CRLDistributionPoints(ctx context.Context) ([]string, error) {
+func (e ending) DistributionPoints(ctx context.Context) ([]string, error) {
 	e.cancel()
 	return nil, ctx.Err()
 }
