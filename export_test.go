@@ -31,16 +31,16 @@ func (e *Engine) Dump() (map[string]string, error) {
 	}
 }
 
-// Damage replaces every record whose opened value matches by nonsense.
-func (e *Engine) Damage(match func(key string) bool) error {
+// Damage replaces the opened values of records by what change makes of them.
+func (e *Engine) Damage(change func(key, value string) string) error {
 	records, err := e.Dump()
 	if err != nil {
 		return err
 	}
 	var set store.ChangeSet
-	for key := range records {
-		if match(key) {
-			set.Put([]byte(key), []byte("nonsense"))
+	for key, value := range records {
+		if changed := change(key, value); changed != value {
+			set.Put([]byte(key), []byte(changed))
 		}
 	}
 	return e.store.Apply(&set)
