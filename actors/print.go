@@ -38,6 +38,7 @@ func (opening) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.op
 func (*openers) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.openers") }
 func (pskRead) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.pskRead") }
 func (pskValue) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.pskValue") }
+func (queue) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.queue") }
 func (resend) Format(f fmt.State, _ rune)           { secret.Print(f, "actors.resend") }
 func (resendResult) Format(f fmt.State, _ rune)     { secret.Print(f, "actors.resendResult") }
 func (result) Format(f fmt.State, _ rune)           { secret.Print(f, "actors.result") }
