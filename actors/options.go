@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/conclave-mls/conclave/mlsgroup"
+	"github.com/conclave-mls/conclave/pki"
 	"github.com/conclave-mls/conclave/store"
 )
 
@@ -22,8 +23,11 @@ type Options struct {
 	Now func() time.Time
 	// Logger hears of states and codes, never of contents. Nil is silence.
 	Logger *zap.Logger
-	// Auth validates credentials. Nil accepts Basic ones and refuses others.
+	// Auth validates credentials. Nil accepts Basic ones, and X.509 ones by what the
+	// client has registered; see authentication.go.
 	Auth mlsgroup.AuthenticationService
+	// PKIPolicy says how strict verifying certificates is.
+	PKIPolicy pki.Policy
 	// Do runs f(0) to f(n-1), at once where it can, and returns when all have
 	// returned; group steps use it for independent work. Nil runs as many at once
 	// as there are processors.
@@ -35,11 +39,11 @@ type Options struct {
 	// RetryPause is the pause before the first Retry and the first resend of a
 	// commit in doubt; it doubles each time, up to a minute. 0 is 250 ms.
 	RetryPause time.Duration
-	// IdleAfter is how long a conversation nobody asks keeps its memory. 0 is five
+	// IdleAfter is how long a conversation or session nobody asks keeps its memory. 0 is five
 	// minutes, negative is for ever.
 	IdleAfter time.Duration
 
-	// StateBytes bounds the memory, by estimate, of the conversations that nobody is
+	// StateBytes bounds the memory, by estimate, of the conversations and sessions that nobody is
 	// asking: beyond it those not asked for longest are dropped from memory, and read
 	// from the store when they are asked again. 0 is 256 MiB, negative is no bound.
 	StateBytes int64
@@ -77,6 +81,7 @@ const (
 	sweepFraction   = 4           // sweeps for passivation in one IdleAfter
 	restFraction    = 8           // of StateBytes is freed when it is exceeded
 	restBytes       = 2 << 10     // of memory of a conversation beside its state
+	maxRemembered   = 1 << 14     // certificates whose paths need not be verified again
 	maxPSK          = 1 << 16     // an external pre-shared key, in bytes
 	maxName         = 1 << 10     // client, conversation and PSK ids, in bytes
 	defaultLifetime = 84 * 24 * time.Hour

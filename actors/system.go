@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/pki"
 	"github.com/conclave-mls/conclave/store"
 )
 
@@ -23,6 +24,7 @@ type System struct {
 	log     *zap.Logger
 	store   store.Reader
 	keys    store.Keys
+	memory  *pki.Memory // of the certificates that clients have verified
 	host    host
 	openers *openers
 	gate    gate
@@ -61,6 +63,7 @@ func Start(o Options) (*System, error) {
 		log:           o.Logger,
 		store:         o.read,
 		keys:          o.Store.Keys(),
+		memory:        pki.NewMemory(maxRemembered),
 		host:          o.host(),
 		openers:       newOpeners(o.Logger),
 		crowded:       make(chan struct{}, 1),
@@ -158,6 +161,15 @@ type place struct {
 
 // askClient sends a request to the client's actor.
 func (s *System) askClient(ctx context.Context, at place, r messages.Request) (messages.Reply, error) {
+	return s.askKeeper(ctx, at, at.client.actor, r)
+}
+
+// askPKI sends a request to the client's PKI actor.
+func (s *System) askPKI(ctx context.Context, at place, r messages.Request) (messages.Reply, error) {
+	return s.askKeeper(ctx, at, at.client.pki, r)
+}
+
+func (s *System) askKeeper(ctx context.Context, at place, to ref, r messages.Request) (messages.Reply, error) {
 	if at.tx != nil {
 		if err := at.tx.enter(); err != nil {
 			return nil, err
@@ -166,7 +178,7 @@ func (s *System) askClient(ctx context.Context, at place, r messages.Request) (m
 	}
 	t := newTask(ctx, r)
 	t.tx, t.send = at.tx, at.send
-	return t.wait(at.client.actor)
+	return t.wait(to)
 }
 
 // askConversation sends a request to a conversation's actor, starting it if it is
@@ -233,7 +245,7 @@ func (e *entry) release() {
 	}
 }
 
-// weigh counts the conversation as so many bytes.
+// weigh counts the conversation or session as so many bytes.
 func (e *entry) weigh(n int64) {
 	e.sys.resident.Add(n - e.bytes.Swap(n))
 }
@@ -256,8 +268,8 @@ func (s *System) acquire(c *client, key entryKey) *entry {
 	return e
 }
 
-// sweep drops conversations from memory that nobody has asked for a while, and those
-// not asked for longest when all together hold too much. Their state is in the store.
+// sweep drops conversations and sessions from memory that nobody has asked for a
+// while, and those not asked for longest when all together hold too much. Their state is in the store.
 func (s *System) sweep() {
 	var tick <-chan time.Time
 	if s.options.IdleAfter > 0 {
@@ -277,7 +289,7 @@ func (s *System) sweep() {
 	}
 }
 
-// passivate drops the conversations that have been idle for so long.
+// passivate drops the conversations and sessions that have been idle for so long.
 func (s *System) passivate(idle time.Duration) {
 	before := int64(time.Since(s.started) - idle)
 	var stops []<-chan struct{}
@@ -295,7 +307,7 @@ func (s *System) isCrowded() bool {
 	return s.options.StateBytes >= 0 && s.resident.Load() > s.options.StateBytes
 }
 
-// makeRoom drops idle conversations, those first that have been idle for longest,
+// makeRoom drops idle conversations and sessions, those first that have been idle for longest,
 // until the others hold a good deal less than limit bytes.
 func (s *System) makeRoom(limit int64) {
 	excess := s.resident.Load() - limit + limit/restFraction
@@ -398,6 +410,7 @@ func (s *System) close(ctx context.Context) error {
 	}
 	for _, c := range clients {
 		c.actor.send(closeActor{})
+		c.pki.send(closeActor{})
 	}
 	if err := await(ctx, s.gate.empty); err != nil {
 		return err
@@ -426,7 +439,7 @@ func (s *System) close(ctx context.Context) error {
 		stops = append(stops, e.actor.stop())
 	}
 	for _, c := range s.clients.all() {
-		stops = append(stops, c.actor.stop())
+		stops = append(stops, c.actor.stop(), c.pki.stop())
 	}
 	for _, stopped := range append(stops, s.directory.stop()) {
 		if err := await(ctx, stopped); err != nil {

@@ -11,14 +11,14 @@ import (
 // layers are the module's packages from the bottom up. A package imports only from rows below its own; the packages of one row do not know each other.
 const layers = `
 	internal/secret internal/race internal/crashfs internal/clientid internal/vectortest
-	internal/primitive internal/secret/secrettest
+	internal/primitive internal/secret/secrettest internal/pkitest
 	mlsgroup store proteus pki
 	proteus/cryptobox pki/crlfetch enrollment
 	messages enrollment/acmehttp
 	actors
 	.
 	tests/enginetest
-	cmd/engine bench bench/table tests
+	cmd/engine examples/echobot bench bench/table tests
 `
 
 // owners names the only packages that may import an outside module, and why nobody else may.
