@@ -3,7 +3,9 @@ package conclave_test
 import (
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/url"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -259,5 +261,61 @@ func TestPitfallE16NoEnvironment(t *testing.T) {
 	id, err := bob.SenderIdentity(t.Context(), "room", m.Sender)
 	if err != nil || id.ClientID != alice1 || id.Status != conclave.DeviceStatusUnknown {
 		t.Errorf("%+v, %v", id, err)
+	}
+}
+
+// TestPitfallS1FoundAfterRestart: more lists than any cache holds are found again when the engine is opened again, and mean what they meant.
+func TestPitfallS1FoundAfterRestart(t *testing.T) {
+	dir, clock := t.TempDir(), newClock()
+	open := func() (*conclave.Engine, *conclave.Client) {
+		t.Helper()
+		e, err := conclave.Open(t.Context(), dir, conclave.Options{Key: make(conclave.Secret, conclave.KeySize), Now: clock.now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		alice, err := e.Client(t.Context(), alice1, conclave.ClientOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e, alice
+	}
+	e, alice := open()
+	authority := pkitest.New(t, 1, e2eiDomain, clock.now())
+	issued := authority.Issue(t, pkitest.Leaf{ClientID: string(alice1)}, clock.now())
+	if _, err := alice.RegisterTrustAnchor(t.Context(), authority.Root); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := alice.SaveX509Credential(t.Context(), conclave.X509Credential{CipherSuite: 1, Chain: issued.Chain, SignaturePrivate: issued.Private}); err != nil {
+		t.Fatal(err)
+	}
+	authority.Revoke(clock.now(), issued.Serial)
+	crl := authority.CRL(t, clock.now(), time.Hour)
+	const lists = 210
+	err := alice.Transaction(t.Context(), func(tx *conclave.Tx) error {
+		for i := range lists {
+			if _, err := tx.RegisterCRL(t.Context(), fmt.Sprintf("http://crl.wire.example/%d", i), crl); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := alice.DumpPKIEnv(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e, alice = open()
+	defer func() { _ = e.Close() }()
+	after, err := alice.DumpPKIEnv(t.Context())
+	if err != nil || len(after.CRLs) != lists || len(after.Intermediates) != 1 || !reflect.DeepEqual(before, after) {
+		t.Errorf("%d lists, %d intermediates, %v", len(after.CRLs), len(after.Intermediates), err)
+	}
+	if checked, err := alice.CheckCredentials(t.Context()); err != nil || checked[0].Identity.Status != conclave.DeviceStatusRevoked {
+		t.Errorf("%v, %v", checked, err)
 	}
 }
