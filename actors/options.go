@@ -49,7 +49,7 @@ type Options struct {
 	StateBytes int64
 
 	// LeaseGenerations lets single calls of EncryptMessage answer without a sync, but
-	// for one in 64: that one reserves the generations of the others. See spent.go.
+	// for one in 16: that one reserves the generations of the others. See spent.go.
 	LeaseGenerations bool
 
 	// MaxRequests and MaxBytes bound what waits in the whole engine: 0 is 65,536
@@ -63,6 +63,7 @@ type Options struct {
 
 	host  func() host                     // nil: protoactor
 	apply func(...*store.ChangeSet) error // nil: the Store's
+	read  store.Reader                    // nil: the Store
 }
 
 // Bounds that are not options.
@@ -70,7 +71,7 @@ const (
 	maxTries        = 3           // of an operation that gives way in a deadlock
 	maxRetries      = 5           // of one send
 	maxResendPause  = time.Minute // between resends of a commit in doubt
-	reserveBlock    = 64          // own generations reserved at a time
+	reserveBlock    = 16          // own generations reserved at a time: half of a receiver's usual window, see spent.go
 	maxEarly        = 1000        // buffered future messages of a conversation
 	maxEarlyBytes   = 4 << 20     // and their bytes
 	maxEarlyCommits = 4           // buffered commits of unknown proposals
@@ -99,6 +100,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.apply == nil {
 		o.apply = o.Store.Apply
+	}
+	if o.read == nil {
+		o.read = o.Store
 	}
 	if o.host == nil {
 		o.host = newProtoHost

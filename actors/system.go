@@ -22,7 +22,7 @@ import (
 type System struct {
 	options Options
 	log     *zap.Logger
-	store   *store.Store
+	store   store.Reader
 	keys    store.Keys
 	memory  *pki.Memory // of the certificates that clients have verified
 	host    host
@@ -61,7 +61,7 @@ func Start(o Options) (*System, error) {
 	s := &System{
 		options:       o,
 		log:           o.Logger,
-		store:         o.Store,
+		store:         o.read,
 		keys:          o.Store.Keys(),
 		memory:        pki.NewMemory(maxRemembered),
 		host:          o.host(),
