@@ -39,11 +39,11 @@ type Options struct {
 	// RetryPause is the pause before the first Retry and the first resend of a
 	// commit in doubt; it doubles each time, up to a minute. 0 is 250 ms.
 	RetryPause time.Duration
-	// IdleAfter is how long a conversation nobody asks keeps its memory. 0 is five
+	// IdleAfter is how long a conversation or session nobody asks keeps its memory. 0 is five
 	// minutes, negative is for ever.
 	IdleAfter time.Duration
 
-	// StateBytes bounds the memory, by estimate, of the conversations that nobody is
+	// StateBytes bounds the memory, by estimate, of the conversations and sessions that nobody is
 	// asking: beyond it those not asked for longest are dropped from memory, and read
 	// from the store when they are asked again. 0 is 256 MiB, negative is no bound.
 	StateBytes int64

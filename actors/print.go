@@ -41,6 +41,7 @@ func (*openers) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.op
 func (pskRead) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.pskRead") }
 func (pskValue) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.pskValue") }
 func (putX509) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.putX509") }
+func (queue) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.queue") }
 func (resend) Format(f fmt.State, _ rune)           { secret.Print(f, "actors.resend") }
 func (resendResult) Format(f fmt.State, _ rune)     { secret.Print(f, "actors.resendResult") }
 func (result) Format(f fmt.State, _ rune)           { secret.Print(f, "actors.result") }
