@@ -24,6 +24,9 @@ type task struct {
 	psks map[string]pskValue
 	// history is a history client for the commit, once the step has asked for one.
 	history *history
+	// held is the entry that this task keeps in memory until it is answered, nil where
+	// its asker does.
+	held *entry
 
 	answered atomic.Bool
 	result   chan result // of capacity 1: answering never blocks
@@ -51,6 +54,9 @@ func (t *task) answer(reply messages.Reply, err error) {
 		reply = nil
 	}
 	t.result <- result{reply, err}
+	if t.held != nil {
+		t.held.release()
+	}
 }
 
 func newTask(ctx context.Context, r messages.Request) *task {
