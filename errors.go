@@ -43,6 +43,17 @@ const (
 	CodeInvalidArgument      Code = "InvalidArgument"
 	CodeKeypairNotFound      Code = "NoProvisionalIdentityFound" // no key pair waits under the provisional id
 
+	// Enrolment. Their causes are errors of package enrollment.
+	CodeEnrollmentNotFound     Code = "EnrollmentNotFound" // used up, discarded, or nothing is stashed under the handle
+	CodeEnrollmentRunning      Code = "EnrollmentRunning"  // another call enrols the client
+	CodeMissingExistingClient  Code = "MissingExistingClient"
+	CodeInvalidClientID        Code = "InvalidClientId" // the client's id is not of the form user:device@domain
+	CodeOutOfOrderEnrollment   Code = "OutOfOrderEnrollment"
+	CodeHookTimeout            Code = "HookTimeout"
+	CodeCertificateMismatch    Code = "CertificateMismatch" // the certificate is not the one that was asked for
+	CodeEnrollmentRefused      Code = "EnrollmentRefused"   // the server refuses; the cause is an [enrollment.Problem] or tells which object is not valid
+	CodeEnrollment             Code = "Enrollment"          // any other error of an enrolment
+
 	// Proteus. See ProteusError for the number.
 	CodeProteusNotInitialized Code = "ProteusNotInitialized" // call Proteus.Init first
 	CodeSessionNotFound       Code = "SessionNotFound"
