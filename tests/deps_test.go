@@ -12,9 +12,9 @@ import (
 const layers = `
 	internal/secret internal/race internal/crashfs internal/clientid internal/vectortest
 	internal/primitive internal/secret/secrettest
-	mlsgroup store proteus
-	proteus/cryptobox
-	messages
+	mlsgroup store proteus pki
+	proteus/cryptobox enrollment
+	messages enrollment/acmehttp
 	actors
 	.
 	tests/enginetest
@@ -31,7 +31,8 @@ var owners = []struct {
 	{"github.com/cockroachdb/pebble", "store internal/crashfs", "nobody else knows how records reach the disk"},
 	{"github.com/cloudflare/circl", "internal/primitive", "one package chooses the primitives, with the standard library as oracle"},
 	{"github.com/oasisprotocol/curve25519-voi", "internal/primitive", "the Ed25519 rule stands in one place"},
-	{"golang.org/x/crypto/cryptobyte", "mlsgroup", "reading a certificate's key needs a strict parser of DER, and no primitive"},
+	{"github.com/go-jose/go-jose/v4", "enrollment", "JWS and JWT are for the CA and the backend alone"},
+	{"golang.org/x/crypto/cryptobyte", "mlsgroup enrollment", "reading a certificate's key and writing a CSR need strict DER, and no primitive"},
 	{"golang.org/x/crypto", "internal/primitive store proteus", "the primitives, the sealing of values at rest, and the bare ChaCha20 of Proteus"},
 	{"go.uber.org/zap", "actors . cmd/engine internal/secret/secrettest", "leaves return errors and never log"},
 }
@@ -44,7 +45,9 @@ var bans = []struct {
 }{
 	{"mlsgroup proteus", "crypto/rand math/rand math/rand/v2", "random bytes are an argument"},
 	{"mlsgroup proteus", "sync sync/atomic context", "a pure value needs no lock and is never cancelled"},
-	{"mlsgroup proteus", "os io/fs net net/http syscall", "the core does no I/O"},
+	{"mlsgroup proteus pki", "os io/fs net net/http syscall", "the core does no I/O"},
+	{"enrollment", "crypto/rand math/rand math/rand/v2 os io/fs net net/http context log log/slog sync sync/atomic", "random bytes and the time are arguments, and the application does the HTTP"},
+	{"pki", "crypto/rand math/rand math/rand/v2 context log log/slog sync/atomic", "verifying is a function of a chain, a snapshot and a time"},
 	{"mlsgroup proteus", "log log/slog fmt/print", "the core does not log"},
 	{"mlsgroup proteus internal/primitive store messages actors .", "reflect unsafe plugin encoding/gob", "a switch of twenty lines does"},
 	{"internal/secret internal/primitive store messages actors .", "net net/http os/exec", "the transport is the application's"},
