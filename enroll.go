@@ -318,21 +318,5 @@ func hopeless(err error) bool {
 	if errors.As(err, &problem) {
 		return !passing(err)
 	}
-	return isAny(err,
-		enrollment.ErrAccountDeactivated, enrollment.ErrAccountRevoked,
-		enrollment.ErrOrderInvalid, enrollment.ErrOrderExpired, enrollment.ErrWrongIdentifiers, enrollment.ErrObjectStatus,
-		enrollment.ErrAuthorizationInvalid, enrollment.ErrAuthorizationRevoked, enrollment.ErrAuthorizationDeactivated, enrollment.ErrAuthorizationExpired,
-		enrollment.ErrChallengeType, enrollment.ErrChallengeToken, enrollment.ErrChallengeEntropy, enrollment.ErrChallengeInvalid,
-		enrollment.ErrCertificateFormat, enrollment.ErrCertificateExpired, enrollment.ErrKeyAlgorithm, enrollment.ErrKeyMismatch,
-		enrollment.ErrClientIDMismatch, enrollment.ErrHandleMismatch, enrollment.ErrDisplayNameMismatch, enrollment.ErrDomainMismatch,
-	)
-}
-
-func isAny(err error, targets ...error) bool {
-	for _, target := range targets {
-		if errors.Is(err, target) {
-			return true
-		}
-	}
-	return false
+	return isAny(err, badObject...) || isAny(err, badCertificate...)
 }

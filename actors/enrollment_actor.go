@@ -188,7 +188,7 @@ func (a *enrollmentActor) claim(t *task, r claimEnrollment) (messages.Reply, err
 	claimed := enrollmentClaimed{journal: a.journal}
 	var err error
 	if r.issue {
-		claimed.issued, err = a.issued(r.chain)
+		claimed.issued, err = a.issued(t.tx, r.chain)
 	} else {
 		claimed.state, err = a.enrollment.Marshal()
 	}
@@ -200,16 +200,16 @@ func (a *enrollmentActor) claim(t *task, r claimEnrollment) (messages.Reply, err
 	return claimed, nil
 }
 
-// issued returns the certificate, and a copy of its key. Whether it is trusted is asked
-// when it is saved.
-func (a *enrollmentActor) issued(chain string) (enrollment.Issued, error) {
+// issued returns the certificate, which has to be one that the transaction trusts, and a
+// copy of its key.
+func (a *enrollmentActor) issued(tx *transaction, chain string) (enrollment.Issued, error) {
 	now := a.sys.options.Now()
 	if chain != "" && a.enrollment.Step() != enrollment.StepIssued {
 		if err := a.enrollment.CertificateResponse(now, []byte(chain)); err != nil {
 			return enrollment.Issued{}, err
 		}
 	}
-	issued, err := a.enrollment.Issued(now, a.client.pki())
+	issued, err := a.enrollment.Issued(now, a.client.trust(tx))
 	issued.SignatureKey = issued.SignatureKey.Clone()
 	return issued, err
 }

@@ -126,7 +126,7 @@ func (PopEnrollment) request()      {}
 func (InstallCertificate) request() {}
 func (EndEnrollment) request()      {}
 
-func (EnrollmentBegun) reply()      {}
-func (EnrollmentStepped) reply()    {}
-func (EnrollmentStashed) reply()    {}
-func (EnrollmentEnded) reply()      {}
+func (EnrollmentBegun) reply()   {}
+func (EnrollmentStepped) reply() {}
+func (EnrollmentStashed) reply() {}
+func (EnrollmentEnded) reply()   {}
