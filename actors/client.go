@@ -318,8 +318,6 @@ func (a *clientActor) plan(t *task) (*work, error) {
 		return w, nil
 	}
 	switch r := t.request.(type) {
-	case messages.SaveX509Credential:
-		w.run = func() (messages.Reply, error) { return a.saveStub(t.tx, r) }
 	case messages.AddCredential:
 		w.run = func() (messages.Reply, error) { return a.addCredential(t.tx, r) }
 		if len(r.SignatureKey) > 0 {
