@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,15 +18,12 @@ import (
 	"github.com/conclave-mls/conclave/tests/acmetest"
 )
 
-// newClock returns a clock whose timers run out at once, and how many have.
-func newClock(o *conclave.Options) *atomic.Int64 {
-	var ran atomic.Int64
+// hasty makes the timers of an engine run out at once.
+func hasty(o *conclave.Options) {
 	conclave.SetAfterFunc(o, func(_ time.Duration, f func()) func() bool {
-		ran.Add(1)
 		f()
 		return func() bool { return false }
 	})
-	return &ran
 }
 
 // hostileWorld is an office whose clients do not wait.
@@ -35,7 +31,7 @@ func hostileWorld(t *testing.T) (*office, *conclave.Client) {
 	t.Helper()
 	o, options := newOffice(t), conclave.Options{InMemory: true}
 	// Hooks do not look at their context unless a test says so, and pauses are none.
-	newClock(&options)
+	hasty(&options)
 	e, err := conclave.Open(t.Context(), "", options)
 	must1(t, e, err)
 	t.Cleanup(func() { _ = e.Close() })

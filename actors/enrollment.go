@@ -144,6 +144,9 @@ func (s *System) beginEnrollment(ctx context.Context, at place, r messages.Begin
 		r.CipherSuite = at.client.config.Load().suites[0]
 	}
 	if r.Journal {
+		if !at.client.trust(at.tx).HasTrustAnchor() {
+			return nil, messages.ErrPKIEnvironmentUnset // the end of it could not be stored
+		}
 		return s.openJournal(ctx, at, r)
 	}
 	id, err := s.newEnrollmentID()
@@ -315,6 +318,9 @@ func purpose(r messages.BeginEnrollment) [32]byte {
 
 // installCertificate stores the certificate, and with it ends the enrolment.
 func (s *System) installCertificate(ctx context.Context, at place, r messages.InstallCertificate) (messages.Reply, error) {
+	if !at.client.trust(at.tx).HasTrustAnchor() {
+		return nil, messages.ErrPKIEnvironmentUnset
+	}
 	reply, err := s.askEnrollment(ctx, at, r.Enrollment, claimEnrollment{issue: true, chain: r.Chain})
 	if err != nil {
 		return nil, err
