@@ -108,6 +108,12 @@ certify wire-leaf wire-intermediate "/O=wire.localhost/CN=Alice Smith" "$ee" "cr
 # Another root certifies the intermediate of the first (a federated backend).
 issuercert=root-P-384.pem file=cross certify intermediate-P-256 root-P-384 "/O=wire.example/CN=Intermediate P-256" "$ca" "$child"
 
+# An intermediate without the identifier of its key.
+key nokeyid P-256
+certify nokeyid root-P-256 "/CN=No key id" "basicConstraints=critical,CA:TRUE
+keyUsage=critical,keyCertSign,cRLSign
+subjectKeyIdentifier=none" "$child"
+
 # What has to be refused. All are below wire-root and wire-intermediate or root-P-256 and intermediate-P-256.
 key odd P-256
 file=constraint certify odd wire-intermediate "/O=evil.example/CN=Alice Smith" "$ee" "$(names evil.example)"
