@@ -1,0 +1,177 @@
+package stepca
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/conclave-mls/conclave/enrollment"
+)
+
+// caller is an application that does the HTTP of every step itself and carries the nonce from one to the next.
+type caller struct {
+	ctx    context.Context
+	client *http.Client
+	nonce  string
+	header http.Header // of the last response
+}
+
+// do sends a request and keeps the nonce of the response.
+func (c *caller) do(method, url string, body []byte) ([]byte, error) {
+	r, err := http.NewRequestWithContext(c.ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/jose+json")
+	}
+	response, err := c.client.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	c.nonce, c.header = response.Header.Get("Replay-Nonce"), response.Header
+	answer, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode/100 != 2 {
+		err = fmt.Errorf("%s %s: %s: %s", method, url, response.Status, answer)
+	}
+	return answer, err
+}
+
+// TestStepCalls enrols with an application that does the HTTP step by step, as the calls of CoreCrypto have it. It reads the user's authorisation first.
+func TestStepCalls(t *testing.T) {
+	w := newWorld(t)
+	for _, suite := range suites {
+		t.Run(suite.name, func(t *testing.T) {
+			u := w.newUser(fmt.Sprintf("caller_%d", suite.id), "Bob Jones")
+			e := w.newEnrollment(t, u, suite.id)
+			c := &caller{ctx: t.Context(), client: w.ca.client}
+			if err := stepByStep(w, u, e, c); err != nil {
+				t.Fatal(err)
+			}
+			issued, err := e.Issued(time.Now(), w.trust(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkChain(t, w, u, issued)
+		})
+	}
+}
+
+func stepByStep(w *world, u *user, e *enrollment.Enrollment, c *caller) error {
+	body, err := c.do(http.MethodGet, w.ca.directory, nil)
+	if err != nil {
+		return err
+	}
+	directory, err := e.DirectoryResponse(body)
+	if err != nil {
+		return err
+	}
+	if _, err := c.do(http.MethodHead, directory.NewNonce, nil); err != nil {
+		return err
+	}
+	post := func(url string, request []byte, err error) ([]byte, error) {
+		if err != nil {
+			return nil, err
+		}
+		return c.do(http.MethodPost, url, request)
+	}
+
+	request, err := e.NewAccountRequest(c.nonce)
+	if body, err = post(directory.NewAccount, request, err); err != nil {
+		return err
+	}
+	account, err := e.NewAccountResponse(body)
+	if err != nil {
+		return err
+	}
+	if location := c.header.Get("Location"); account != location {
+		return fmt.Errorf("account %s at %s", account, location)
+	}
+
+	request, err = e.NewOrderRequest(time.Now(), c.nonce)
+	if body, err = post(directory.NewOrder, request, err); err != nil {
+		return err
+	}
+	order, err := e.NewOrderResponse(time.Now(), body)
+	if err != nil {
+		return err
+	}
+	orderURL := c.header.Get("Location")
+
+	var device, user enrollment.Authorization
+	for i := range order.Authorizations {
+		url := order.Authorizations[len(order.Authorizations)-1-i]
+		request, err = e.NewAuthzRequest(url, c.nonce)
+		if body, err = post(url, request, err); err != nil {
+			return err
+		}
+		a, err := e.NewAuthzResponse(time.Now(), body)
+		if err != nil {
+			return err
+		}
+		if a.Device {
+			device = a
+		} else {
+			user = a
+		}
+	}
+
+	backendNonce, err := w.backendNonce(c.ctx, u)
+	if err != nil {
+		return err
+	}
+	dpop, err := e.CreateDPoPToken(time.Now(), rand.Reader, 30*time.Second, backendNonce)
+	if err != nil {
+		return err
+	}
+	accessToken, err := w.accessToken(c.ctx, u, dpop)
+	if err != nil {
+		return err
+	}
+	request, err = e.NewDPoPChallengeRequest(accessToken, c.nonce)
+	if body, err = post(device.Challenge.URL, request, err); err != nil {
+		return err
+	}
+	if err := e.NewDPoPChallengeResponse(body); err != nil {
+		return err
+	}
+
+	idToken, err := login(c.ctx, u.login, user.Challenge.Target, user.KeyAuth, user.Challenge.URL)
+	if err != nil {
+		return err
+	}
+	request, err = e.NewOIDCChallengeRequest(idToken, c.nonce)
+	if body, err = post(user.Challenge.URL, request, err); err != nil {
+		return err
+	}
+	if err := e.NewOIDCChallengeResponse(body); err != nil {
+		return err
+	}
+
+	request, err = e.CheckOrderRequest(orderURL, c.nonce)
+	if body, err = post(orderURL, request, err); err != nil {
+		return err
+	}
+	if order, err = e.CheckOrderResponse(time.Now(), body); err != nil {
+		return err
+	}
+	request, err = e.FinalizeRequest(time.Now(), c.nonce)
+	if body, err = post(order.Finalize, request, err); err != nil {
+		return err
+	}
+	certificate, err := e.FinalizeResponse(time.Now(), body)
+	if err != nil {
+		return err
+	}
+	request, err = e.CertificateRequest(c.nonce)
+	if body, err = post(certificate, request, err); err != nil {
+		return err
+	}
+	return e.CertificateResponse(time.Now(), body)
+}
