@@ -3,7 +3,6 @@ package stepca
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
@@ -25,7 +24,7 @@ type backend struct {
 	url string
 
 	mu      sync.Mutex
-	key     *ecdsa.PrivateKey         // signs access tokens; step-ca knows the public part of the first
+	key     crypto.Signer             // signs access tokens; step-ca knows the public part of the first
 	devices map[string]*backendDevice // by device id in hexadecimal
 }
 
@@ -40,7 +39,7 @@ type backendDevice struct {
 
 func startBackend(t *testing.T) *backend {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := newECDSA(elliptic.P256())()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +64,7 @@ func (b *backend) publicKey(t *testing.T) []byte {
 }
 
 // setKey changes the key that access tokens are signed with and returns the one before.
-func (b *backend) setKey(key *ecdsa.PrivateKey) *ecdsa.PrivateKey {
+func (b *backend) setKey(key crypto.Signer) crypto.Signer {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	before := b.key

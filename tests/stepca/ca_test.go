@@ -7,13 +7,13 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"io"
 	"log"
 	"math/big"
@@ -34,6 +34,8 @@ import (
 	"github.com/smallstep/certificates/authority/provisioner"
 	"github.com/smallstep/certificates/authority/provisioner/wire"
 	"github.com/smallstep/certificates/db"
+
+	"github.com/conclave-mls/conclave/pki"
 )
 
 const (
@@ -74,13 +76,9 @@ type issuing struct {
 	key         crypto.Signer
 }
 
-// newCA makes a CA certificate, signed by its parent or, without one, by itself.
-func newCA(t *testing.T, parent *issuing, template *x509.Certificate) *issuing {
+// newCA makes a CA certificate for a key, signed by its parent or, without one, by itself.
+func newCA(t *testing.T, key crypto.Signer, parent *issuing, template *x509.Certificate) *issuing {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
 	template.SerialNumber = big.NewInt(time.Now().UnixNano())
 	template.NotBefore = time.Now().Add(-time.Hour)
 	template.NotAfter = time.Now().AddDate(20, 0, 0)
@@ -101,11 +99,31 @@ func newCA(t *testing.T, parent *issuing, template *x509.Certificate) *issuing {
 	return &issuing{certificate: certificate, key: key}
 }
 
+// newKey makes a key for a CA.
+type newKey func() (crypto.Signer, error)
+
+func newEd25519() (crypto.Signer, error) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	return key, err
+}
+
+func newECDSA(curve elliptic.Curve) newKey {
+	return func() (crypto.Signer, error) { return ecdsa.GenerateKey(curve, rand.Reader) }
+}
+
 // startAuthority runs step-ca until the test ends. It takes ID tokens of the identity provider and access tokens signed by the backend.
-func startAuthority(t *testing.T, idp *identityProvider, b *backend) *authorityServer {
+func startAuthority(t *testing.T, key newKey, idp *identityProvider, b *backend) *authorityServer {
 	t.Helper()
-	root := newCA(t, nil, &x509.Certificate{Subject: pkix.Name{CommonName: "Wire Root CA"}, MaxPathLen: 1})
-	intermediate := newCA(t, root, &x509.Certificate{
+	rootKey, err := key()
+	if err != nil {
+		t.Fatal(err)
+	}
+	intermediateKey, err := key()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := newCA(t, rootKey, nil, &x509.Certificate{Subject: pkix.Name{CommonName: "Wire Root CA"}, MaxPathLen: 1})
+	intermediate := newCA(t, intermediateKey, root, &x509.Certificate{
 		Subject:                     pkix.Name{CommonName: "Wire Intermediate CA"},
 		MaxPathLenZero:              true,
 		PermittedDNSDomainsCritical: true,
@@ -216,11 +234,32 @@ func (s *authorityServer) configuration(t *testing.T, host string, idp *identity
 	}
 }
 
-// pemOf writes certificates the way step-ca and the facade take them.
-func pemOf(certificates ...*x509.Certificate) []byte {
-	var text []byte
-	for _, c := range certificates {
-		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+// revoke is what an operator does about a device that is lost. The CRL is made anew at once.
+func (s *authorityServer) revoke(t *testing.T, leaf *x509.Certificate) {
+	t.Helper()
+	err := s.authority.Revoke(provisioner.NewContextWithMethod(t.Context(), provisioner.RevokeMethod), &authority.RevokeOptions{
+		Serial:      leaf.SerialNumber.String(),
+		Crt:         leaf,
+		ReasonCode:  int(pki.ReasonKeyCompromise),
+		PassiveOnly: true,
+		ACME:        true,
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	return text
+}
+
+// fetchCRL reads the revocation list in DER from its distribution point.
+func (s *authorityServer) fetchCRL(t *testing.T) []byte {
+	t.Helper()
+	response, err := s.client.Get(s.crl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	der, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %v", response.Status, err)
+	}
+	return der
 }

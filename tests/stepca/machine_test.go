@@ -101,6 +101,29 @@ func (w *world) step(ctx context.Context, e *enrollment.Enrollment, u *user) err
 	}
 }
 
+// driveTo takes the machine to a step.
+func (w *world) driveTo(ctx context.Context, e *enrollment.Enrollment, u *user, to enrollment.Step) error {
+	for e.Step() != to {
+		if err := w.step(ctx, e, u); err != nil {
+			return fmt.Errorf("%v: %w", e.Step(), err)
+		}
+	}
+	return nil
+}
+
+// enrol takes the machine to its certificate.
+func (w *world) enrol(t *testing.T, e *enrollment.Enrollment, u *user) enrollment.Issued {
+	t.Helper()
+	if err := w.driveTo(t.Context(), e, u, enrollment.StepIssued); err != nil {
+		t.Fatal(err)
+	}
+	issued, err := e.Issued(time.Now(), w.trust(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return issued
+}
+
 // TestMachine drives the machine to a certificate for every suite, for names that try the escaping of each format.
 func TestMachine(t *testing.T) {
 	w := newWorld(t)
@@ -109,16 +132,7 @@ func TestMachine(t *testing.T) {
 			t.Run(suite.name+"/"+name, func(t *testing.T) {
 				u := w.newUser(fmt.Sprintf("user_%d.%d", suite.id, i), name)
 				e := w.newEnrollment(t, u, suite.id)
-				for e.Step() != enrollment.StepIssued {
-					if err := w.step(t.Context(), e, u); err != nil {
-						t.Fatalf("%v: %v", e.Step(), err)
-					}
-				}
-				issued, err := e.Issued(time.Now(), w.trust(t))
-				if err != nil {
-					t.Fatal(err)
-				}
-				checkChain(t, w, u, issued)
+				checkChain(t, w, u, w.enrol(t, e, u))
 			})
 		}
 	}

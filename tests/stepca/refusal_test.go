@@ -2,7 +2,6 @@ package stepca
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"errors"
@@ -13,16 +12,6 @@ import (
 
 	"github.com/conclave-mls/conclave/enrollment"
 )
-
-// driveTo takes the machine to a step.
-func (w *world) driveTo(ctx context.Context, e *enrollment.Enrollment, u *user, to enrollment.Step) error {
-	for e.Step() != to {
-		if err := w.step(ctx, e, u); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // TestRefusal holds step-ca's refusals against the errors of the machine. Each has to come for the reason that it was provoked with.
 func TestRefusal(t *testing.T) {
@@ -59,7 +48,7 @@ func TestRefusal(t *testing.T) {
 		}},
 		{"access token of another backend", "invalid token key ID", func(ctx context.Context, e *enrollment.Enrollment, u *user) error {
 			return w.dpopWith(ctx, e, u, func() (string, error) {
-				key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+				key, err := newECDSA(elliptic.P256())()
 				if err != nil {
 					return "", err
 				}

@@ -2,6 +2,7 @@ package stepca
 
 import (
 	"context"
+	"crypto/elliptic"
 	"crypto/rand"
 	"strconv"
 	"testing"
@@ -16,10 +17,16 @@ type world struct {
 	ca      *authorityServer
 }
 
+// newWorld starts a world whose CA has keys of P-256.
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldWith(t, newECDSA(elliptic.P256()))
+}
+
+func newWorldWith(t *testing.T, key newKey) *world {
+	t.Helper()
 	w := &world{idp: startIdentityProvider(t), backend: startBackend(t)}
-	w.ca = startAuthority(t, w.idp, w.backend)
+	w.ca = startAuthority(t, key, w.idp, w.backend)
 	t.Cleanup(func() {
 		if reasons := w.ca.failures.take(); t.Failed() && len(reasons) > 0 {
 			t.Logf("step-ca refused: %q", reasons)
