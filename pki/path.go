@@ -124,9 +124,13 @@ func mayHaveIssued(issuer, c *x509.Certificate) bool {
 
 // check holds all of a path that depends neither on time nor on lists.
 func (p path) check(c *x509.Certificate, usage x509.ExtKeyUsage) error {
-	for _, a := range p {
+	for i, a := range p {
 		if err := checkAuthority(a.cert); err != nil {
 			return err
+		}
+		// The standard library does not count the target, which is right for a leaf. An authority is of use only with one below it.
+		if c.IsCA && a.cert.MaxPathLen >= 0 && i+1 > a.cert.MaxPathLen {
+			return ErrPathLength
 		}
 	}
 	// An instant at which all are valid takes time out of the standard library's verdict. If there is none, nobody can have made this path honestly.

@@ -1,0 +1,172 @@
+package pki
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/asn1"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestTrustAnchors(t *testing.T) {
+	none := New(Policy{}, nil)
+	if none.HasTrustAnchor() {
+		t.Error("a new snapshot trusts somebody")
+	}
+	s := anchored(t, "root-P-256.pem", "root-ed25519.pem")
+	anchors := s.TrustAnchors()
+	if !s.HasTrustAnchor() || len(anchors) != 2 || bytes.Compare(anchors[0].Fingerprint[:], anchors[1].Fingerprint[:]) >= 0 {
+		t.Fatalf("%v", anchors)
+	}
+	if f := anchors[0].Fingerprint; f.String() != fmt.Sprintf("%x", f[:]) {
+		t.Errorf("fingerprint prints as %s", f)
+	}
+	_, err := s.WithTrustAnchor(file(t, "root-P-256.pem"), noon)
+	wantErr(t, err, ErrTrustAnchorExists)
+	// Another certificate for the same key is the same anchor.
+	root := authorityOf(t, "root", nil, nil)
+	again := authorityOf(t, "root", nil, func(c *x509.Certificate) { c.Subject.CommonName = "again" })
+	_, err = trusting(t, none, root.cert.Raw).WithTrustAnchor(again.cert.Raw, noon)
+	wantErr(t, err, ErrTrustAnchorExists)
+
+	one, err := s.WithoutTrustAnchor(anchors[0].Fingerprint)
+	if err != nil || len(one.TrustAnchors()) != 1 || len(s.TrustAnchors()) != 2 {
+		t.Errorf("%d anchors left of %d, %v", len(one.TrustAnchors()), len(s.TrustAnchors()), err)
+	}
+	_, err = one.WithoutTrustAnchor(anchors[0].Fingerprint)
+	wantErr(t, err, ErrNotFound)
+}
+
+func TestTrustAnchorRefusals(t *testing.T) {
+	root := authorityOf(t, "root", nil, nil)
+	for _, tt := range []struct {
+		name string
+		der  []byte
+		want error
+	}{
+		{"not by itself", authorityOf(t, "child", root, nil).cert.Raw, ErrSignature},
+		{"no authority", leafOf(t, "leaf", nil, nil).cert.Raw, ErrUsage},
+		{"may not sign", authorityOf(t, "root", nil, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }).cert.Raw, ErrUsage},
+		{"not yet", authorityOf(t, "root", nil, func(c *x509.Certificate) { c.NotBefore = noon.AddDate(0, 0, 1) }).cert.Raw, ErrNotYetValid},
+		{"expired", authorityOf(t, "root", nil, func(c *x509.Certificate) { c.NotAfter = noon.AddDate(0, 0, -1) }).cert.Raw, ErrExpired},
+		{"critical", authorityOf(t, "root", nil, func(c *x509.Certificate) {
+			c.ExtraExtensions = append(c.ExtraExtensions, extension(t, asn1.ObjectIdentifier{1, 2, 3}, true, 1))
+		}).cert.Raw, ErrCriticalExtension},
+		{"trailing", append(bytes.Clone(root.cert.Raw), 0), ErrMalformed},
+		{"huge", make([]byte, MaxCertificateSize+1), ErrMalformed},
+	} {
+		_, err := New(Policy{}, nil).WithTrustAnchor(tt.der, noon)
+		if err == nil {
+			t.Errorf("%s: accepted", tt.name)
+		}
+		wantErr(t, err, tt.want)
+	}
+}
+
+func TestIntermediates(t *testing.T) {
+	root := authorityOf(t, "root", nil, nil)
+	upper := authorityOf(t, "upper", root, nil)
+	lower := authorityOf(t, "lower", upper, nil)
+	_, err := New(Policy{}, nil).WithIntermediates(noon, upper.cert.Raw)
+	wantErr(t, err, ErrNoTrustAnchor)
+	s := trusting(t, New(Policy{}, nil), root.cert.Raw)
+
+	_, err = s.WithIntermediates(noon, lower.cert.Raw)
+	wantErr(t, err, ErrNoPath)
+	both := knowing(t, s, lower.cert.Raw, upper.cert.Raw) // in any order
+	if len(both.Intermediates()) != 2 || len(s.Intermediates()) != 0 {
+		t.Errorf("%d and %d intermediates", len(both.Intermediates()), len(s.Intermediates()))
+	}
+	leaf := leafOf(t, "leaf", lower, nil)
+	wantErr(t, both.Verify([][]byte{leaf.cert.Raw}, noon), nil)
+
+	// A bundle of a federation repeats the root; that and a second registration change nothing.
+	if same := knowing(t, both, root.cert.Raw, lower.cert.Raw); same != both {
+		t.Error("nothing new, and yet another snapshot")
+	}
+	// One that fails keeps all out.
+	_, err = s.WithIntermediates(noon, upper.cert.Raw, authorityOf(t, "stray", authorityOf(t, "other", nil, nil), nil).cert.Raw)
+	wantErr(t, err, ErrNoPath)
+	_, err = s.WithIntermediates(noon, leaf.cert.Raw)
+	wantErr(t, err, ErrUsage)
+	_, err = s.WithIntermediates(noon, []byte("certificate"))
+	wantErr(t, err, ErrMalformed)
+	_, err = s.WithIntermediates(noon.AddDate(2, 0, 0), upper.cert.Raw)
+	wantErr(t, err, ErrExpired)
+	revoked := listing(t, s, "http://example.com/root", listOf(t, root, 1, nil, upper))
+	_, err = revoked.WithIntermediates(noon, upper.cert.Raw)
+	wantErr(t, err, ErrRevoked)
+}
+
+// TestIntermediateWithoutKeyID takes the subject key identifier from a certificate that OpenSSL has made, which crypto/x509 would not leave out.
+func TestIntermediateWithoutKeyID(t *testing.T) {
+	_, err := anchored(t, "root-P-256.pem").WithIntermediates(noon, file(t, "nokeyid.pem"))
+	wantErr(t, err, ErrMissingKeyID)
+}
+
+func TestDump(t *testing.T) {
+	s := listing(t, p256(t), crlURL, file(t, "revoked.crl"))
+	d := s.Dump()
+	if len(d.TrustAnchors) != 1 || len(d.Intermediates) != 1 || len(d.CRLs) != 1 {
+		t.Fatalf("%+v", d)
+	}
+	if !strings.HasPrefix(d.CRLs[0], "-----BEGIN X509 CRL-----\n") {
+		t.Errorf("%.40q", d.CRLs[0])
+	}
+	chain, err := ParsePEMChain([]byte(d.Intermediates[0] + "between\n" + d.TrustAnchors[0]))
+	if err != nil || len(chain) != 2 || !bytes.Equal(chain[0], file(t, "intermediate-P-256.pem")) || EncodePEM(chain[1]) != d.TrustAnchors[0] {
+		t.Errorf("%d certificates, %v", len(chain), err)
+	}
+}
+
+func TestParsePEMChainRefusals(t *testing.T) {
+	good := EncodePEM(file(t, "leaf-P-256.pem"))
+	for _, tt := range []struct{ name, text string }{
+		{"empty", ""},
+		{"no block", "certificate"},
+		{"another label", strings.ReplaceAll(good, "CERTIFICATE", "X509 CRL")},
+		{"broken first", strings.Replace(good, "M", "*", 1) + good},
+		{"broken last", good + good[:len(good)/2]},
+		{"no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"},
+		{"huge", good + strings.Repeat(" ", MaxPEMSize)},
+		{"many", strings.Repeat(good, maxPEMCertificates+1)},
+	} {
+		if _, err := ParsePEMChain([]byte(tt.text)); err == nil {
+			t.Errorf("%s: accepted", tt.name)
+		} else {
+			wantErr(t, err, ErrMalformed)
+		}
+	}
+}
+
+func TestSnapshotIsBounded(t *testing.T) {
+	s := New(Policy{}, nil)
+	root := authorityOf(t, "root", nil, nil)
+	s.anchors = make([]*authority, MaxTrustAnchors)
+	filler, err := newAnchor(authorityOf(t, "filler", nil, nil).cert.Raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range s.anchors {
+		s.anchors[i] = filler
+	}
+	_, err = s.WithTrustAnchor(root.cert.Raw, noon)
+	wantErr(t, err, ErrFull)
+
+	s = trusting(t, New(Policy{}, nil), root.cert.Raw)
+	s.intermediates = make([]*authority, MaxIntermediates)
+	for i := range s.intermediates {
+		s.intermediates[i] = filler
+	}
+	_, err = s.WithIntermediates(noon, authorityOf(t, "one", root, nil).cert.Raw)
+	wantErr(t, err, ErrFull)
+
+	s = trusting(t, New(Policy{}, nil), root.cert.Raw)
+	s.crls = make([]*crl, MaxCRLs)
+	for i := range s.crls {
+		s.crls[i] = &crl{}
+	}
+	_, _, err = s.WithCRL("http://example.com/root", listOf(t, root, 1, nil))
+	wantErr(t, err, ErrFull)
+}
