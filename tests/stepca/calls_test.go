@@ -49,7 +49,7 @@ func TestStepCalls(t *testing.T) {
 	for _, suite := range suites {
 		t.Run(suite.name, func(t *testing.T) {
 			u := w.newUser(fmt.Sprintf("caller_%d", suite.id), "Bob Jones")
-			e := w.newEnrollment(t, u, suite.id)
+			e := newEnrollment(t, w.config(u, suite.id))
 			c := &caller{ctx: t.Context(), client: w.ca.client}
 			if err := stepByStep(w, u, e, c); err != nil {
 				t.Fatal(err)

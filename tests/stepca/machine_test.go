@@ -24,17 +24,22 @@ var suites = []struct {
 	name string
 }{{1, "Ed25519"}, {2, "P-256"}, {3, "Ed25519 with ChaCha20"}, {5, "P-521"}, {7, "P-384"}}
 
-// newEnrollment returns the machine for a user's first certificate.
-func (w *world) newEnrollment(t *testing.T, u *user, suite uint16) *enrollment.Enrollment {
-	t.Helper()
-	e, err := enrollment.New(enrollment.Config{
+// config asks for a user's certificate.
+func (w *world) config(u *user, suite uint16) enrollment.Config {
+	return enrollment.Config{
 		CipherSuite: suite,
 		ClientID:    u.id,
 		DisplayName: u.name,
 		Handle:      u.handle,
 		Lifetime:    lifetime,
 		Directory:   w.ca.directory,
-	}, rand.Reader)
+	}
+}
+
+// newEnrollment returns the machine for a certificate.
+func newEnrollment(t *testing.T, c enrollment.Config) *enrollment.Enrollment {
+	t.Helper()
+	e, err := enrollment.New(c, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +136,7 @@ func TestMachine(t *testing.T) {
 		for _, suite := range suites {
 			t.Run(suite.name+"/"+name, func(t *testing.T) {
 				u := w.newUser(fmt.Sprintf("user_%d.%d", suite.id, i), name)
-				e := w.newEnrollment(t, u, suite.id)
+				e := newEnrollment(t, w.config(u, suite.id))
 				checkChain(t, w, u, w.enrol(t, e, u))
 			})
 		}

@@ -40,7 +40,7 @@ func TestRefusal(t *testing.T) {
 			return w.oidcWith(ctx, e, u, func(a *enrollment.Authentication, _ *idpUser) { a.Audience += "x" })
 		}},
 		{"access token of another enrolment", "failed validation", func(ctx context.Context, e *enrollment.Enrollment, u *user) error {
-			other := w.newEnrollment(t, u, 2)
+			other := newEnrollment(t, w.config(u, 2))
 			if err := w.driveTo(ctx, other, u, enrollment.StepDPoPToken); err != nil {
 				return err
 			}
@@ -60,7 +60,7 @@ func TestRefusal(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			u := w.newUser("victim", "Vic Tim")
-			e := w.newEnrollment(t, u, 2)
+			e := newEnrollment(t, w.config(u, 2))
 			if err := x.refused(t.Context(), e, u); !errors.Is(err, enrollment.ErrChallengeInvalid) {
 				t.Fatalf("error %v", err)
 			}
@@ -137,15 +137,11 @@ func TestProblems(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			u := w.newUser("problem", "Pro Blem")
-			c := enrollment.Config{CipherSuite: 1, ClientID: u.id, DisplayName: u.name, Handle: u.handle, Lifetime: lifetime, Directory: w.ca.directory}
+			c := w.config(u, 1)
 			x.change(&c, u)
 			w.register(u)
-			e, err := enrollment.New(c, rand.Reader)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer e.Wipe()
-			err = w.driveTo(t.Context(), e, u, enrollment.StepIssued)
+			e := newEnrollment(t, c)
+			err := w.driveTo(t.Context(), e, u, enrollment.StepIssued)
 			problem := (*enrollment.Problem)(nil)
 			if !errors.As(err, &problem) || e.Step() != x.at {
 				t.Fatalf("at %v: %v", e.Step(), err)
@@ -162,7 +158,7 @@ func TestProblems(t *testing.T) {
 func TestBadNonce(t *testing.T) {
 	w := newWorld(t)
 	u := w.newUser("twice", "Twice Told")
-	e := w.newEnrollment(t, u, 1)
+	e := newEnrollment(t, w.config(u, 1))
 	var refused []enrollment.Step
 	for e.Step() != enrollment.StepIssued {
 		// A second order would take the tokens of the first, and a challenge or an order that is settled cannot be told from one that somebody else has settled.

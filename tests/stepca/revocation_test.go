@@ -33,7 +33,7 @@ func TestRevocation(t *testing.T) {
 			trust := w.trust(t)
 			for _, suite := range suites {
 				u := w.newUser("revocation_"+suite.name[:2], "Rea Vocation")
-				issued := w.enrol(t, w.newEnrollment(t, u, suite.id), u)
+				issued := w.enrol(t, newEnrollment(t, w.config(u, suite.id)), u)
 				devices = append(devices, issued)
 				verdict := w.intermediate(t, trust).Examine(issued.Chain, time.Now())
 				if verdict.Err != nil {
