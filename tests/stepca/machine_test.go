@@ -6,8 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"fmt"
-	"io"
-	"net/http"
 	"testing"
 	"time"
 
@@ -47,22 +45,6 @@ func newEnrollment(t *testing.T, c enrollment.Config) *enrollment.Enrollment {
 	return e
 }
 
-// send does the HTTP of a request to step-ca.
-func (w *world) send(ctx context.Context, r enrollment.Request) (enrollment.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, r.Method, r.URL, bytes.NewReader(r.Body))
-	if err != nil {
-		return enrollment.Response{}, err
-	}
-	request.Header = http.Header(r.Header)
-	response, err := w.ca.client.Do(request)
-	if err != nil {
-		return enrollment.Response{}, err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	return enrollment.Response{Status: response.StatusCode, Header: enrollment.Header(response.Header), Body: body}, err
-}
-
 // step takes the machine one step on: by a request to step-ca, or by what the application has to get.
 func (w *world) step(ctx context.Context, e *enrollment.Enrollment, u *user) error {
 	switch at := e.Step(); at {
@@ -95,7 +77,7 @@ func (w *world) step(ctx context.Context, e *enrollment.Enrollment, u *user) err
 		if err != nil {
 			return err
 		}
-		response, err := w.send(ctx, request)
+		response, err := w.acme.Do(ctx, request)
 		if err != nil {
 			return err
 		}

@@ -174,10 +174,10 @@ func TestBadNonce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.send(t.Context(), request); err != nil {
+		if _, err := w.acme.Do(t.Context(), request); err != nil {
 			t.Fatal(err)
 		}
-		response, err := w.send(t.Context(), request)
+		response, err := w.acme.Do(t.Context(), request)
 		if err != nil {
 			t.Fatal(err)
 		}

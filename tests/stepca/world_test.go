@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/conclave-mls/conclave/enrollment/acmehttp"
 	"github.com/conclave-mls/conclave/internal/clientid"
 )
 
@@ -15,6 +16,7 @@ type world struct {
 	idp     *identityProvider
 	backend *backend
 	ca      *authorityServer
+	acme    *acmehttp.Client // trusts the CA's root
 }
 
 // newWorld starts a world whose CA has keys of P-256.
@@ -27,6 +29,7 @@ func newWorldWith(t *testing.T, key newKey) *world {
 	t.Helper()
 	w := &world{idp: startIdentityProvider(t), backend: startBackend(t)}
 	w.ca = startAuthority(t, key, w.idp, w.backend)
+	w.acme = acmehttp.New(w.ca.client.Transport)
 	t.Cleanup(func() {
 		if reasons := w.ca.failures.take(); t.Failed() && len(reasons) > 0 {
 			t.Logf("step-ca refused: %q", reasons)
