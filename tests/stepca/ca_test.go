@@ -20,7 +20,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -146,10 +145,14 @@ func startAuthority(t *testing.T, key newKey, idp *identityProvider, b *backend)
 		crl:       "http://" + revocations.Listener.Addr().String() + "/crl",
 	}
 
-	database, err := db.New(&db.Config{Type: "bbolt", DataSource: filepath.Join(t.TempDir(), "step-ca.db")})
-	if err != nil {
-		t.Fatal(err)
+	// Tables of the CA itself; those of ACME are made by its database.
+	records := new(memory)
+	for _, table := range []string{"x509_certs", "x509_certs_data", "revoked_x509_certs", "x509_crl"} {
+		if err := records.CreateTable([]byte(table)); err != nil {
+			t.Fatal(err)
+		}
 	}
+	database := &db.DB{DB: records}
 	s.authority, err = authority.NewEmbedded(
 		authority.WithConfig(s.configuration(t, host, idp, b)),
 		authority.WithDatabase(database),
@@ -164,11 +167,11 @@ func startAuthority(t *testing.T, key newKey, idp *identityProvider, b *backend)
 			t.Error(err)
 		}
 	})
-	records, err := acmedb.New(database.(*db.DB))
+	acmeRecords, err := acmedb.New(records)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.failures = &failures{DB: records}
+	s.failures = &failures{DB: acmeRecords}
 
 	base := authority.NewContext(context.Background(), s.authority)
 	base = db.NewContext(base, database)
