@@ -35,8 +35,11 @@ type Options struct {
 	Rand io.Reader
 	// Now is the clock for lifetimes and creation times. Nil is time.Now.
 	Now func() time.Time
-	// Auth decides about credentials. Nil accepts every Basic credential and refuses all others.
+	// Auth decides about credentials. Nil accepts every Basic credential, and an X.509 one that leads to a trust anchor which the client has registered;
+	// that it has expired or is revoked keeps nobody out, and is seen in [DeviceStatus] and [E2EIState].
 	Auth mlsgroup.AuthenticationService
+	// PKIPolicy makes judging certificates stricter than CoreCrypto does it.
+	PKIPolicy PKIPolicy
 
 	// SendTimeout ends the wait for a verdict of the delivery service; the commit is then in doubt. 0 is 30 s.
 	SendTimeout time.Duration

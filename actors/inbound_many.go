@@ -134,7 +134,7 @@ func (c *conversation) openRun(st *stage, list []inbound) int {
 		if refusals[i] != nil {
 			list[i].Message, list[i].Err = c.refused(st, list[i].message, refusals[i], true)
 		} else {
-			list[i].Message = received(contents[i], st.state.group.Epoch())
+			list[i].Message = c.received(contents[i], st.state.group.Epoch())
 		}
 	}
 	return len(list)

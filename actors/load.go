@@ -191,7 +191,13 @@ func (c *conversation) signer(st *stage) (*mlsgroup.Signer, error) {
 // input is what a step of this conversation gets from outside. A step that does not
 // sign gets no signer.
 func (c *conversation) input(t *task, signer *mlsgroup.Signer) mlsgroup.Input {
-	in := c.sys.input(signer)
+	var tx *transaction
+	if t != nil {
+		tx = t.tx
+	} else if c.stage != nil {
+		tx = c.stage.tx // what was kept, and comes out within a step of it
+	}
+	in := c.client.input(tx, signer)
 	in.PSK = func(id mlsgroup.PreSharedKeyID) (secret.Bytes, bool) { return c.psk(t, id) }
 	return in
 }

@@ -109,7 +109,7 @@ func (c *conversation) dropJoins(st *stage) {
 // have under that id lives on until the commit is accepted.
 func (c *conversation) joinExternally(st *stage, t *task, r join) (messages.Reply, error) {
 	own, err := mlsgroup.JoinByExternalCommit(c.input(t, r.signer), r.info, mlsgroup.ExternalJoinOptions{
-		Profile: r.profile, Receive: r.receive, RatchetTree: r.tree, BasicKeyChange: c.client.config.Load().keyChange, PrivateHandshakes: r.private,
+		Profile: r.profile, Receive: r.receive, RatchetTree: r.tree, Own: c.client.owns, BasicKeyChange: c.client.config.Load().keyChange, PrivateHandshakes: r.private,
 	})
 	if err != nil {
 		return nil, invalidMessage(err)
@@ -215,15 +215,16 @@ func (c *conversation) read(st *stage, r messages.Request) (messages.Reply, erro
 	}
 	switch r := r.(type) {
 	case messages.ListMembers:
-		reply := messages.MembersListed{Epoch: g.Epoch()}
+		reply := messages.MembersListed{Epoch: g.Epoch(), CipherSuite: g.CipherSuite()}
 		err := c.try(st, func(g *mlsgroup.Group) error {
 			members, err := g.Members()
 			if err != nil {
 				return err
 			}
+			reply.Members = make([]messages.Member, 0, g.MemberCount())
 			for i, leaf := range members {
 				reply.Members = append(reply.Members, messages.Member{
-					Leaf: uint32(i), ClientID: clientID(&leaf.Credential), Credential: leaf.Credential, SignatureKey: leaf.SignatureKey,
+					Leaf: uint32(i), ClientID: c.client.identityOf(&leaf.Credential), Credential: leaf.Credential, SignatureKey: leaf.SignatureKey,
 				})
 			}
 			return nil

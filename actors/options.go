@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/conclave-mls/conclave/mlsgroup"
+	"github.com/conclave-mls/conclave/pki"
 	"github.com/conclave-mls/conclave/store"
 )
 
@@ -22,8 +23,11 @@ type Options struct {
 	Now func() time.Time
 	// Logger hears of states and codes, never of contents. Nil is silence.
 	Logger *zap.Logger
-	// Auth validates credentials. Nil accepts Basic ones and refuses others.
+	// Auth validates credentials. Nil accepts Basic ones, and X.509 ones by what the
+	// client has registered; see authentication.go.
 	Auth mlsgroup.AuthenticationService
+	// PKIPolicy says how strict verifying certificates is.
+	PKIPolicy pki.Policy
 	// Do runs f(0) to f(n-1), at once where it can, and returns when all have
 	// returned; group steps use it for independent work. Nil runs as many at once
 	// as there are processors.
@@ -76,6 +80,7 @@ const (
 	sweepFraction   = 4           // sweeps for passivation in one IdleAfter
 	restFraction    = 8           // of StateBytes is freed when it is exceeded
 	restBytes       = 2 << 10     // of memory of a conversation beside its state
+	maxRemembered   = 1 << 14     // certificates whose paths need not be verified again
 	maxPSK          = 1 << 16     // an external pre-shared key, in bytes
 	maxName         = 1 << 10     // client, conversation and PSK ids, in bytes
 	defaultLifetime = 84 * 24 * time.Hour

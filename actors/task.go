@@ -24,6 +24,8 @@ type task struct {
 	psks map[string]pskValue
 	// history is a history client for the commit, once the step has asked for one.
 	history *history
+	// points are the new distribution points in the certificates that a commit adds.
+	points []string
 
 	answered atomic.Bool
 	result   chan result // of capacity 1: answering never blocks
