@@ -3,6 +3,7 @@ package conclave
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -45,3 +46,6 @@ func (e *Engine) Damage(match func(key string) bool) error {
 	}
 	return e.store.Apply(&set)
 }
+
+// SetAfterFunc replaces time.AfterFunc in an engine's options.
+func SetAfterFunc(o *Options, f func(d time.Duration, f func()) (stop func() bool)) { o.afterFunc = f }

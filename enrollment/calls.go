@@ -44,8 +44,8 @@ func (e *Enrollment) NewOrderResponse(now time.Time, body []byte) (Order, error)
 // NewAuthzRequest asks for one of the order's authorizations, at whose URL the body goes.
 // The two may come in any order.
 func (e *Enrollment) NewAuthzRequest(url, previousNonce string) ([]byte, error) {
-	if e.state.step != StepAuthorization {
-		return nil, e.misplaced(StepAuthorization)
+	if err := e.mayAsk(StepAuthorization, StepAuthorization); err != nil {
+		return nil, err
 	}
 	next := e.state
 	for i, u := range e.state.order.Authorizations {
@@ -73,8 +73,8 @@ func (e *Enrollment) NewAuthzResponse(now time.Time, body []byte) (Authorization
 // NewDPoPChallengeRequest answers the device's challenge with the backend's access token;
 // the body goes to the challenge's URL.
 func (e *Enrollment) NewDPoPChallengeRequest(accessToken, previousNonce string) ([]byte, error) {
-	if s := e.state.step; s != StepAccessToken && s != StepDPoPChallenge {
-		return nil, e.misplaced(StepDPoPChallenge)
+	if err := e.mayAsk(StepDPoPChallenge, StepAccessToken); err != nil {
+		return nil, err
 	}
 	if err := checkToken(accessToken); err != nil {
 		return nil, err
@@ -92,8 +92,8 @@ func (e *Enrollment) NewDPoPChallengeResponse(body []byte) error {
 // NewOIDCChallengeRequest answers the user's challenge with the ID token; the body goes
 // to the challenge's URL.
 func (e *Enrollment) NewOIDCChallengeRequest(idToken, previousNonce string) ([]byte, error) {
-	if s := e.state.step; s != StepIDToken && s != StepOIDCChallenge {
-		return nil, e.misplaced(StepOIDCChallenge)
+	if err := e.mayAsk(StepOIDCChallenge, StepIDToken); err != nil {
+		return nil, err
 	}
 	if err := checkToken(idToken); err != nil {
 		return nil, err
@@ -111,8 +111,8 @@ func (e *Enrollment) NewOIDCChallengeResponse(body []byte) error {
 // CheckOrderRequest asks for the order at the URL that newOrder was answered with, where
 // the body goes.
 func (e *Enrollment) CheckOrderRequest(orderURL, previousNonce string) ([]byte, error) {
-	if e.state.step != StepOrderCheck {
-		return nil, e.misplaced(StepOrderCheck)
+	if err := e.mayAsk(StepOrderCheck, StepOrderCheck); err != nil {
+		return nil, err
 	}
 	if known := e.state.order.URL; checkACME(orderURL) != nil || known != "" && known != orderURL {
 		return nil, ErrURL
@@ -152,17 +152,23 @@ func (e *Enrollment) CertificateResponse(now time.Time, body []byte) error {
 
 // request builds the request of a step that the enrollment has to be at.
 func (e *Enrollment) request(at Step, now time.Time, nonce string) ([]byte, error) {
-	if e.state.step != at {
-		return nil, e.misplaced(at)
+	if err := e.mayAsk(at, at); err != nil {
+		return nil, err
 	}
 	return e.post(at, e.state, now, nonce)
 }
 
+// mayAsk tells whether the request of a step may be built, for the first time from that
+// step or the one before it, or again while its response is out.
+func (e *Enrollment) mayAsk(at, before Step) error {
+	if s := &e.state; s.step != at && s.step != before || s.out != stepNone && s.out != at {
+		return e.misplaced(at)
+	}
+	return nil
+}
+
 // post builds a request on a copy of the state, with a nonce from outside.
 func (e *Enrollment) post(at Step, next state, now time.Time, nonce string) ([]byte, error) {
-	if out := e.state.out; out != stepNone && out != at {
-		return nil, e.misplaced(at) // a nonce is on its way
-	}
 	if err := next.checkNonce(nonce); err != nil {
 		return nil, err
 	}

@@ -42,6 +42,9 @@ func (e *Enrollment) Issued(now time.Time, trust *pki.Snapshot) (Issued, error) 
 	if err := e.checkChain(now, e.state.chain); err != nil {
 		return Issued{}, err
 	}
+	if trust == nil {
+		return Issued{}, fmt.Errorf("%w: %w", ErrUntrusted, pki.ErrNoTrustAnchor)
+	}
 	if _, err := trust.VerifyIssued(e.state.chain, now); err != nil {
 		return Issued{}, fmt.Errorf("%w: %w", ErrUntrusted, err)
 	}

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/conclave-mls/conclave/internal/secret"
 )
 
 // Bounds of what a CA can make us hold. Its own are far below.
@@ -26,7 +28,7 @@ type Request struct {
 	Method string
 	URL    string
 	Header Header
-	Body   []byte
+	Body   secret.Bytes // a signed JWS, which may hold a token that opens doors
 }
 
 // Response is the answer to a [Request]. Body holds at most one byte more than

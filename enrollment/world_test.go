@@ -3,6 +3,7 @@ package enrollment_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"testing"
@@ -143,4 +144,13 @@ func (w *world) unchanged(before []byte) {
 	if !bytes.Equal(before, w.stash()) {
 		w.t.Errorf("a failure changed the enrollment, which is at %v", w.e.Step())
 	}
+}
+
+func unbase64(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

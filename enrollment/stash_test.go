@@ -1,0 +1,137 @@
+package enrollment_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/conclave-mls/conclave/enrollment"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// TestStashGolden reads an enrollment that the first version of the format wrote, and
+// goes on with it.
+func TestStashGolden(t *testing.T) {
+	w := newWorld(t, 1)
+	w.until(enrollment.StepOIDCChallenge)
+	file := filepath.Join("testdata", "stash-v1.hex")
+	if *update {
+		w.must(os.WriteFile(file, []byte(hex.EncodeToString(w.stash())+"\n"), 0o644))
+	}
+	text, err := os.ReadFile(file)
+	w.must(err)
+	stash, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	w.must(err)
+	w.unchanged(stash)
+	w.e, err = enrollment.Unmarshal(stash)
+	w.must(err)
+	w.until(enrollment.StepIssued)
+}
+
+// field returns where the n-th field of a stash is, in which numbers have 8 bytes and
+// texts their length in 4 bytes before them.
+func fields(b []byte) (starts []int) {
+	// N is a number, T a text, S and C counted lists of texts.
+	const form = "NNTTTTNTTTNNNNTSTTTTTTTTTNNNNNNTTTTTTTTTC"
+	at := 0
+	text := func() { at += 4 + int(binary.BigEndian.Uint32(b[at:])) }
+	for _, c := range form {
+		starts = append(starts, at)
+		switch c {
+		case 'N':
+			at += 8
+		case 'T':
+			text()
+		default:
+			n := binary.BigEndian.Uint64(b[at:])
+			at += 8
+			for range n {
+				text()
+			}
+		}
+	}
+	return append(starts, at)
+}
+
+// TestStashRefuses changes every field of stashes of every place, in ways that none may
+// have: the numbers one up and far up, the texts one byte shorter, longer and gone.
+func TestStashRefuses(t *testing.T) {
+	refused := func(place string, field int, b []byte) {
+		e, err := enrollment.Unmarshal(b)
+		if err == nil {
+			// Some other state that can be: then it has that one form.
+			again, err := e.Marshal()
+			if err != nil || !bytes.Equal(again, b) {
+				t.Errorf("%s, field %d: two forms of one state", place, field)
+			}
+		} else if !errors.Is(err, enrollment.ErrStash) {
+			t.Errorf("%s, field %d: %v", place, field, err)
+		}
+	}
+	for _, p := range places(t) {
+		starts := fields(p.stash)
+		if starts[len(starts)-1] != len(p.stash) {
+			t.Fatalf("%s: fields end at %d of %d", p.name, starts[len(starts)-1], len(p.stash))
+		}
+		for i, from := range starts[:len(starts)-1] {
+			till := starts[i+1]
+			for _, other := range [][]byte{
+				{}, {0, 0, 0, 0}, {0xff, 0xff, 0xff, 0xff}, {0, 0, 0, 1, 'x'},
+				bytes.Repeat([]byte{0xff}, 8), binary.BigEndian.AppendUint64(nil, 1), binary.BigEndian.AppendUint64(nil, 2), make([]byte, 8),
+			} {
+				refused(p.name, i, slices.Concat(p.stash[:from], other, p.stash[till:]))
+			}
+		}
+		for _, b := range [][]byte{nil, p.stash[:len(p.stash)-1], append(slices.Clone(p.stash), 0), make([]byte, 2<<20)} {
+			if _, err := enrollment.Unmarshal(b); !errors.Is(err, enrollment.ErrStash) {
+				t.Errorf("%s: %d bytes: %v", p.name, len(b), err)
+			}
+		}
+	}
+}
+
+// TestStashKeepsSteps moves a stash to steps that it lacks the fields for.
+func TestStashKeepsSteps(t *testing.T) {
+	for _, p := range places(t) {
+		step := fields(p.stash)[10]
+		was := p.stash[step+7]
+		for s := range byte(20) {
+			b := slices.Clone(p.stash)
+			b[step+7] = s
+			_, err := enrollment.Unmarshal(b)
+			// DPoP token, access token and ID token hold the same fields.
+			same := func(s byte) bool {
+				at := enrollment.Step(s)
+				return at == enrollment.StepDPoPToken || at == enrollment.StepAccessToken || at == enrollment.StepIDToken ||
+					at == enrollment.StepOrderCheck || at == enrollment.StepFinalize
+			}
+			if s != was && err == nil && !(same(s) && same(was)) {
+				t.Errorf("%s: taken for an enrollment at %v", p.name, enrollment.Step(s))
+			}
+		}
+	}
+}
+
+// TestUnmarshalCopies wipes the stash and the enrollment it came from.
+func TestUnmarshalCopies(t *testing.T) {
+	w := newWorld(t, 1)
+	w.until(enrollment.StepDPoPChallenge)
+	stash := w.stash()
+	e, err := enrollment.Unmarshal(stash)
+	w.must(err)
+	clear(stash)
+	w.e.Wipe()
+	w.e = e
+	w.until(enrollment.StepIssued)
+	if _, err := w.e.Issued(w.now, w.trust); err != nil {
+		t.Error(err)
+	}
+}
