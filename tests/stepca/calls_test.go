@@ -3,13 +3,12 @@ package stepca
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"fmt"
 	"io"
 	"net/http"
-	"testing"
 	"time"
 
+	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/enrollment"
 )
 
@@ -43,37 +42,19 @@ func (c *caller) do(method, url string, body []byte) ([]byte, error) {
 	return answer, err
 }
 
-// TestStepCalls enrols with an application that does the HTTP step by step, as the calls of CoreCrypto have it. It reads the user's authorisation first.
-func TestStepCalls(t *testing.T) {
-	w := newWorld(t)
-	for _, suite := range suites {
-		t.Run(suite.name, func(t *testing.T) {
-			u := w.newUser(fmt.Sprintf("caller_%d", suite.id), "Bob Jones")
-			e := newEnrollment(t, w.config(u, suite.id))
-			c := &caller{ctx: t.Context(), client: w.ca.client}
-			if err := stepByStep(w, u, e, c); err != nil {
-				t.Fatal(err)
-			}
-			issued, err := e.Issued(time.Now(), w.trust(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			checkChain(t, w, u, issued)
-		})
-	}
-}
-
-func stepByStep(w *world, u *user, e *enrollment.Enrollment, c *caller) error {
+// stepByStep takes an enrolment to its chain, in PEM, as the calls of CoreCrypto have it. It reads the user's authorisation first.
+func (c *caller) stepByStep(w *world, u *user, e *conclave.Enrollment) (chain string, err error) {
+	ctx := c.ctx
 	body, err := c.do(http.MethodGet, w.ca.directory, nil)
 	if err != nil {
-		return err
+		return "", err
 	}
-	directory, err := e.DirectoryResponse(body)
+	directory, err := e.DirectoryResponse(ctx, body)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if _, err := c.do(http.MethodHead, directory.NewNonce, nil); err != nil {
-		return err
+		return "", err
 	}
 	post := func(url string, request []byte, err error) ([]byte, error) {
 		if err != nil {
@@ -82,38 +63,38 @@ func stepByStep(w *world, u *user, e *enrollment.Enrollment, c *caller) error {
 		return c.do(http.MethodPost, url, request)
 	}
 
-	request, err := e.NewAccountRequest(c.nonce)
+	request, err := e.NewAccountRequest(ctx, c.nonce)
 	if body, err = post(directory.NewAccount, request, err); err != nil {
-		return err
+		return "", err
 	}
-	account, err := e.NewAccountResponse(body)
+	account, err := e.NewAccountResponse(ctx, body)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if location := c.header.Get("Location"); account != location {
-		return fmt.Errorf("account %s at %s", account, location)
+		return "", fmt.Errorf("account %s at %s", account, location)
 	}
 
-	request, err = e.NewOrderRequest(time.Now(), c.nonce)
+	request, err = e.NewOrderRequest(ctx, c.nonce)
 	if body, err = post(directory.NewOrder, request, err); err != nil {
-		return err
+		return "", err
 	}
-	order, err := e.NewOrderResponse(time.Now(), body)
+	order, err := e.NewOrderResponse(ctx, body)
 	if err != nil {
-		return err
+		return "", err
 	}
 	orderURL := c.header.Get("Location")
 
 	var device, user enrollment.Authorization
 	for i := range order.Authorizations {
 		url := order.Authorizations[len(order.Authorizations)-1-i]
-		request, err = e.NewAuthzRequest(url, c.nonce)
+		request, err = e.NewAuthzRequest(ctx, url, c.nonce)
 		if body, err = post(url, request, err); err != nil {
-			return err
+			return "", err
 		}
-		a, err := e.NewAuthzResponse(time.Now(), body)
+		a, err := e.NewAuthzResponse(ctx, body)
 		if err != nil {
-			return err
+			return "", err
 		}
 		if a.Device {
 			device = a
@@ -122,56 +103,54 @@ func stepByStep(w *world, u *user, e *enrollment.Enrollment, c *caller) error {
 		}
 	}
 
-	backendNonce, err := w.backendNonce(c.ctx, u)
+	backendNonce, err := w.backendNonce(ctx, u)
 	if err != nil {
-		return err
+		return "", err
 	}
-	dpop, err := e.CreateDPoPToken(time.Now(), rand.Reader, 30*time.Second, backendNonce)
+	dpop, err := e.CreateDPoPToken(ctx, 30*time.Second, backendNonce)
 	if err != nil {
-		return err
+		return "", err
 	}
-	accessToken, err := w.accessToken(c.ctx, u, dpop)
+	accessToken, err := w.accessToken(ctx, u, dpop)
 	if err != nil {
-		return err
+		return "", err
 	}
-	request, err = e.NewDPoPChallengeRequest(accessToken, c.nonce)
+	request, err = e.NewDPoPChallengeRequest(ctx, accessToken, c.nonce)
 	if body, err = post(device.Challenge.URL, request, err); err != nil {
-		return err
+		return "", err
 	}
-	if err := e.NewDPoPChallengeResponse(body); err != nil {
-		return err
+	if err := e.NewDPoPChallengeResponse(ctx, body); err != nil {
+		return "", err
 	}
 
-	idToken, err := login(c.ctx, u.login, user.Challenge.Target, user.KeyAuth, user.Challenge.URL)
+	idToken, err := login(ctx, u.login, user.Challenge.Target, user.KeyAuth, user.Challenge.URL)
 	if err != nil {
-		return err
+		return "", err
 	}
-	request, err = e.NewOIDCChallengeRequest(idToken, c.nonce)
+	request, err = e.NewOIDCChallengeRequest(ctx, idToken, c.nonce)
 	if body, err = post(user.Challenge.URL, request, err); err != nil {
-		return err
+		return "", err
 	}
-	if err := e.NewOIDCChallengeResponse(body); err != nil {
-		return err
+	if err := e.NewOIDCChallengeResponse(ctx, body); err != nil {
+		return "", err
 	}
 
-	request, err = e.CheckOrderRequest(orderURL, c.nonce)
+	request, err = e.CheckOrderRequest(ctx, orderURL, c.nonce)
 	if body, err = post(orderURL, request, err); err != nil {
-		return err
+		return "", err
 	}
-	if order, err = e.CheckOrderResponse(time.Now(), body); err != nil {
-		return err
+	if order, err = e.CheckOrderResponse(ctx, body); err != nil {
+		return "", err
 	}
-	request, err = e.FinalizeRequest(time.Now(), c.nonce)
+	request, err = e.FinalizeRequest(ctx, c.nonce)
 	if body, err = post(order.Finalize, request, err); err != nil {
-		return err
+		return "", err
 	}
-	certificate, err := e.FinalizeResponse(time.Now(), body)
+	certificate, err := e.FinalizeResponse(ctx, body)
 	if err != nil {
-		return err
+		return "", err
 	}
-	request, err = e.CertificateRequest(c.nonce)
-	if body, err = post(certificate, request, err); err != nil {
-		return err
-	}
-	return e.CertificateResponse(time.Now(), body)
+	request, err = e.CertificateRequest(ctx, c.nonce)
+	body, err = post(certificate, request, err)
+	return string(body), err
 }
