@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/conclave-mls/conclave/messages"
 )
@@ -74,6 +75,39 @@ func TestRefusedCommitAheadOfConversation(t *testing.T) {
 				bob.expectText(conv, alice.encrypt(alice.at(conv), "together"), "together")
 			}
 		}
+	}
+}
+
+// TestJoinBesideCommit: a join and a commit of the older group are in doubt. With the
+// one settled the other is sent on, unasked.
+func TestJoinBesideCommit(t *testing.T) {
+	w, alice, bob := pair(t, func(o *Options) { o.RetryPause = time.Millisecond })
+	info := ask[messages.GroupInfoExported](t, w.sys, alice.at(conv), messages.ExportGroupInfo{}).GroupInfo
+	w.service.set(w.lost(false))
+	wantErrorAs[*messages.CommitInDoubt](t, bob.try(bob.at(""), messages.JoinByExternalCommit{GroupInfo: info}))
+	join := w.service.lastSent().Hash
+	wantErrorAs[*messages.CommitInDoubt](t, bob.update(bob.at(conv)))
+	again := make(chan struct{}, 1)
+	w.service.set(func(_ context.Context, _ string, b messages.CommitBundle) (messages.Verdict, error) {
+		if b.Hash != join {
+			return w.service.accept(b), nil
+		}
+		if w.service.length(conv) > 1 {
+			select {
+			case again <- struct{}{}:
+			default:
+			}
+		}
+		return messages.Verdict{}, errLost
+	})
+	bob.awaitEpoch(2)
+	for len(again) > 0 { // one that was on its way
+		<-again
+	}
+	select {
+	case <-again:
+	case <-time.After(time.Minute):
+		t.Fatal("the join is not sent any more")
 	}
 }
 

@@ -24,8 +24,14 @@ func TestChaos(t *testing.T) {
 
 func chaos(t *testing.T, seed uint64) {
 	r := new(brittle)
-	// All conversations leave memory as soon as they rest, or none does.
-	w := newWorld(t, func(o *Options) { o.Rand, o.RetryPause, o.StateBytes = r, 1, int64(seed%2)*2-1 })
+	// All conversations leave memory as soon as they may, or none does.
+	swept := &sweptHost{host: newProtoHost()}
+	w := newWorld(t, func(o *Options) {
+		o.Rand, o.RetryPause, o.StateBytes, o.host = r, 1, -1, func() host { return swept }
+	})
+	if seed%2 == 1 {
+		swept.sys = w.sys
+	}
 	var members []*peer
 	for i := range 4 {
 		members = append(members, w.peer(fmt.Sprint("member ", i)))

@@ -549,7 +549,7 @@ func (c *conversation) leave(tx *transaction) {
 		final = st.final
 		c.stage = nil
 		c.guard.release(tx)
-		c.entry.release()
+		defer c.entry.release() // once the resend of what is in doubt holds it
 	}
 	tx.actor.send(settled{c.entry.actor, final})
 	c.scheduleResend()

@@ -1,9 +1,11 @@
 package actors
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -85,5 +87,69 @@ func TestStateBytesHold(t *testing.T) {
 	}
 	if len(w.sys.conversations.all()) == 0 {
 		t.Error("nothing is left in memory")
+	}
+}
+
+// sweptHost is a host whose System drops what it can from memory before every letter:
+// the sweeper, at the worst of times.
+type sweptHost struct {
+	host
+	sys *System
+}
+
+type sweptRef struct {
+	ref
+	host *sweptHost
+}
+
+func (h *sweptHost) spawn(r receiver) ref { return sweptRef{h.host.spawn(r), h} }
+
+func (r sweptRef) send(l letter) {
+	if s := r.host.sys; s != nil && s.background.Err() == nil { // Close ends the sweeper first
+		for _, e := range s.conversations.all() {
+			s.drop(nil, e)
+		}
+	}
+	r.ref.send(l)
+}
+
+// TestInDoubtStaysInMemory lets a commit in doubt settle by itself, however a call has
+// left it, while conversations leave memory as soon as nothing holds them there.
+func TestInDoubtStaysInMemory(t *testing.T) {
+	for name, leave := range map[string]func(*peer){
+		"a call": func(alice *peer) {
+			wantErrorAs[*messages.CommitInDoubt](alice.t, alice.update(alice.at(conv)))
+		},
+		"a transaction that is aborted": func(alice *peer) {
+			tx := alice.begin()
+			wantErrorAs[*messages.CommitInDoubt](alice.t, alice.update(alice.in(conv, tx)))
+			alice.abort(tx)
+		},
+		"a transaction that is finished": func(alice *peer) {
+			tx := alice.begin()
+			wantErrorAs[*messages.CommitInDoubt](alice.t, alice.update(alice.in(conv, tx)))
+			alice.finish(tx)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			swept := &sweptHost{host: newProtoHost()}
+			w := newWorld(t, func(o *Options) {
+				o.IdleAfter, o.StateBytes = -1, -1
+				o.host = func() host { return swept }
+			})
+			swept.sys = w.sys
+			alice := w.peer("alice")
+			alice.create(conv)
+			var left atomic.Bool
+			w.service.set(func(_ context.Context, _ string, b messages.CommitBundle) (messages.Verdict, error) {
+				if !left.Swap(true) {
+					return messages.Verdict{}, errLost
+				}
+				return w.service.accept(b), nil
+			})
+			leave(alice)
+			alice.awaitEpoch(1)
+			alice.expectSettled(conv, 1)
+		})
 	}
 }

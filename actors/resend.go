@@ -92,10 +92,14 @@ func (c *conversation) stopResend() {
 }
 
 // endResend ends the work on a commit that the committed state no longer has: its
-// epoch is over. Those who waited for that go on.
+// epoch is over. Those who waited for that go on, and so does what else is in doubt.
 func (c *conversation) endResend() {
 	r := c.resend
-	if r == nil || c.state == nil || c.state.find(r.f.hash) != nil && (r.wanted == nil || c.state.find(r.wanted.hash) != nil) {
+	if r == nil {
+		c.scheduleResend() // one may be left, whose turn has not come
+		return
+	}
+	if c.state == nil || c.state.find(r.f.hash) != nil && (r.wanted == nil || c.state.find(r.wanted.hash) != nil) {
 		return
 	}
 	waiters := r.waiters
@@ -201,6 +205,8 @@ func (c *conversation) resent(l resendResult) {
 		c.startTimer(r)
 		return
 	}
+	c.entry.hold() // or the end of the resend lets it go before the settling has begun
+	defer c.entry.release()
 	c.stopResend()
 	defer c.kick()
 	// A transaction that waits for this holds the guard: it is settled on what it
@@ -237,8 +243,13 @@ type settleCommit struct {
 	verdict messages.Verdict
 }
 
+// Nobody asks for it, so it keeps the conversation in memory itself; who calls
+// settleLater holds it until then.
 func (c *conversation) settleLater(hash [32]byte, v messages.Verdict) {
-	c.take(newTask(context.Background(), settleCommit{hash: hash, verdict: v}))
+	t := newTask(context.Background(), settleCommit{hash: hash, verdict: v})
+	t.held = c.entry
+	t.held.hold()
+	c.take(t)
 }
 
 // settleVerdict carries out a verdict on a commit in doubt.

@@ -26,6 +26,9 @@ type task struct {
 	history *history
 	// points are the new distribution points in the certificates that a commit adds.
 	points []string
+	// held is the entry that this task keeps in memory until it is answered, nil where
+	// its asker does.
+	held *entry
 
 	answered atomic.Bool
 	result   chan result // of capacity 1: answering never blocks
@@ -53,6 +56,9 @@ func (t *task) answer(reply messages.Reply, err error) {
 		reply = nil
 	}
 	t.result <- result{reply, err}
+	if t.held != nil {
+		t.held.release()
+	}
 }
 
 func newTask(ctx context.Context, r messages.Request) *task {

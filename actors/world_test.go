@@ -214,6 +214,21 @@ func (p *peer) state(id messages.ConversationID) messages.ConversationRead {
 	return ask[messages.ConversationRead](p.t, p.sys, p.at(id), messages.ReadConversation{})
 }
 
+// awaitEpoch waits until the peer enters an epoch, and asks for nothing meanwhile.
+func (p *peer) awaitEpoch(epoch uint64) {
+	p.t.Helper()
+	for {
+		select {
+		case e := <-p.events:
+			if e.Epoch == epoch {
+				return
+			}
+		case <-time.After(time.Minute):
+			p.t.Fatalf("%s does not come to epoch %d", p.name, epoch)
+		}
+	}
+}
+
 // agree fails unless all are in one epoch with one secret.
 func agree(t *testing.T, id messages.ConversationID, peers ...*peer) {
 	t.Helper()

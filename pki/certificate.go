@@ -56,15 +56,12 @@ func supported(a x509.SignatureAlgorithm) bool {
 func publicKey(c *x509.Certificate) []byte {
 	switch k := c.PublicKey.(type) {
 	case ed25519.PublicKey:
-		return k
+		return bytes.Clone(k) // it points into the certificate
 	case *ecdsa.PublicKey:
 		if k.Curve != elliptic.P256() && k.Curve != elliptic.P384() && k.Curve != elliptic.P521() {
 			return nil
 		}
-		point, err := k.Bytes()
-		if err != nil {
-			return nil
-		}
+		point, _ := k.Bytes() // nil if it is not on the curve
 		return point
 	}
 	return nil

@@ -130,6 +130,7 @@ func parseCRL(url string, der []byte) (*crl, *x509.RevocationList, error) {
 	if len(der) > MaxCRLSize {
 		return nil, nil, fmt.Errorf("%w: %d bytes", ErrCRLMalformed, len(der))
 	}
+	der = bytes.Clone(der) // what is parsed points into it
 	list, err := x509.ParseRevocationList(der)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %v", ErrCRLMalformed, err)
@@ -145,7 +146,7 @@ func parseCRL(url string, der []byte) (*crl, *x509.RevocationList, error) {
 	}
 	l := &crl{
 		url: url, issuer: list.RawIssuer, number: list.Number, thisUpdate: list.ThisUpdate, nextUpdate: list.NextUpdate,
-		entries: make(map[string]entry, len(list.RevokedCertificateEntries)), der: bytes.Clone(der),
+		entries: make(map[string]entry, len(list.RevokedCertificateEntries)), der: der,
 	}
 	if l.number != nil && (l.number.Sign() < 0 || len(l.number.Bytes()) > maxSerialSize) {
 		return nil, nil, fmt.Errorf("%w: number", ErrCRLMalformed)

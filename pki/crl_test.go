@@ -267,9 +267,13 @@ func timedList(t testing.TB, issuer *entity, thisUpdate, nextUpdate time.Time, e
 		t.Fatal(err)
 	}
 	ed25519OID := pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 3, 101, 112}}
-	tbs, err := asn1.Marshal(pkix.TBSCertificateList{
-		Version: 1, Signature: ed25519OID, Issuer: name, ThisUpdate: thisUpdate, NextUpdate: nextUpdate, Extensions: extensions,
-	})
+	tbs, err := asn1.Marshal(struct {
+		Version                int
+		Signature              pkix.AlgorithmIdentifier
+		Issuer                 pkix.RDNSequence
+		ThisUpdate, NextUpdate time.Time        `asn1:"optional"`
+		Extensions             []pkix.Extension `asn1:"tag:0,optional,explicit"`
+	}{1, ed25519OID, name, thisUpdate, nextUpdate, extensions})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,8 @@
 package pki
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"crypto/x509"
 	"net/url"
 	"slices"
@@ -48,22 +50,20 @@ func fetchable(s string) bool {
 }
 
 // NewDistributionPoints returns the addresses that the certificates of chains name (see [DistributionPoints]) and from which the snapshot has no list
-// yet. As in CoreCrypto the result is nil if they name none at all, and empty if all are known. Chains that do not parse name nothing.
+// yet. As in CoreCrypto the result is nil if they name none at all, and empty if all are known. Certificates that do not parse name nothing.
 func (s *Snapshot) NewDistributionPoints(chains ...[][]byte) []string {
 	var fresh []string
 	seen := make(map[string]bool)
 	for _, chain := range chains {
-		points, err := DistributionPoints(chain)
-		if err != nil {
-			continue
-		}
-		for _, u := range points {
-			if seen[u] {
-				continue
-			}
-			seen[u] = true
-			if !slices.ContainsFunc(s.crls, func(l *crl) bool { return l.url == u }) {
-				fresh = append(fresh, u)
+		for _, der := range chain[:min(len(chain), MaxChainLength)] {
+			for _, u := range s.pointsIn(der) {
+				if seen[u] {
+					continue
+				}
+				seen[u] = true
+				if !slices.ContainsFunc(s.crls, func(l *crl) bool { return l.url == u }) {
+					fresh = append(fresh, u)
+				}
 			}
 		}
 	}
@@ -71,4 +71,23 @@ func (s *Snapshot) NewDistributionPoints(chains ...[][]byte) []string {
 		fresh = []string{}
 	}
 	return fresh
+}
+
+// pointsIn returns the addresses in one certificate, and parses it only if it is neither remembered nor a stored intermediate.
+func (s *Snapshot) pointsIn(der []byte) []string {
+	if len(der) > MaxCertificateSize {
+		return nil
+	}
+	id := sha256.Sum256(der)
+	if j := s.memory.recall(memoryKey{id, s.digest}); j != nil {
+		return j.cert.points
+	}
+	if i, found := slices.BinarySearchFunc(s.intermediates, id, func(a *authority, id [sha256.Size]byte) int { return bytes.Compare(a.id[:], id[:]) }); found {
+		return s.intermediates[i].facts.points
+	}
+	c, err := parseCertificate(der)
+	if err != nil {
+		return nil
+	}
+	return distributionPoints(c)
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// path is a certificate's way to a trust anchor: its issuer, the issuer's issuer and so on.
+// path is a certificate's way to a trust anchor: its issuer, the issuer's issuer and so on. All are authorities, which [checkAuthority] has seen.
 type path []*authority
 
 // judgment is what can be said of a certificate for good, given the authorities.
@@ -125,9 +125,6 @@ func mayHaveIssued(issuer, c *x509.Certificate) bool {
 // check holds all of a path that depends neither on time nor on lists.
 func (p path) check(c *x509.Certificate, usage x509.ExtKeyUsage) error {
 	for i, a := range p {
-		if err := checkAuthority(a.cert); err != nil {
-			return err
-		}
 		// The standard library does not count the target, which is right for a leaf. An authority is of use only with one below it.
 		if c.IsCA && a.cert.MaxPathLen >= 0 && i+1 > a.cert.MaxPathLen {
 			return ErrPathLength
@@ -159,7 +156,7 @@ func (p path) check(c *x509.Certificate, usage x509.ExtKeyUsage) error {
 		return translate(err)
 	}
 	if !slices.ContainsFunc(chains, p.equal) {
-		return fmt.Errorf("%w: verified by another path only", ErrNoPath)
+		return ErrNoPath // by names only: another path, which is tried too, is the one
 	}
 	return p.checkURIs(c)
 }

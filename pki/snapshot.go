@@ -177,7 +177,7 @@ func (s *Snapshot) WithIntermediates(now time.Time, ders ...[]byte) (*Snapshot, 
 }
 
 func newAuthority(der []byte) (*authority, error) {
-	c, err := parseCertificate(der)
+	c, err := parseCertificate(bytes.Clone(der)) // what is parsed points into it
 	if err != nil {
 		return nil, err
 	}

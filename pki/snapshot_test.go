@@ -2,6 +2,7 @@ package pki
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/asn1"
 	"fmt"
@@ -169,4 +170,22 @@ func TestSnapshotIsBounded(t *testing.T) {
 	}
 	_, _, err = s.WithCRL("http://example.com/root", listOf(t, root, 1, nil))
 	wantErr(t, err, ErrFull)
+}
+
+// TestSnapshotKeepsNothingOfOthers changes what was handed in, and verifies.
+func TestSnapshotKeepsNothingOfOthers(t *testing.T) {
+	d := newDomain(t, Policy{})
+	root, intermediate := bytes.Clone(d.root.cert.Raw), bytes.Clone(d.intermediate.cert.Raw)
+	list, leaf := listOf(t, d.intermediate, 1, nil, d.bob), bytes.Clone(d.alice.cert.Raw)
+	s := listing(t, knowing(t, trusting(t, New(Policy{}, NewMemory(9)), root), intermediate), listURL, list)
+	v := s.Examine([][]byte{leaf}, noon)
+	for _, b := range [][]byte{root, intermediate, list, leaf} {
+		clear(b)
+	}
+	wantErr(t, s.Verify([][]byte{d.alice.cert.Raw}, noon), nil)
+	wantErr(t, s.Verify([][]byte{d.bob.cert.Raw}, noon), ErrRevoked)
+	wantErr(t, v.Identity.CheckKey(d.alice.key.Public().(ed25519.PublicKey)), nil)
+	if again := listing(t, s.WithoutCRL(listURL), listURL, s.CRLs()[0].DER); !sameRecords(again.Records(), s.Records()) {
+		t.Error("another list is stored than was registered")
+	}
 }

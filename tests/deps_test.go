@@ -13,7 +13,7 @@ const layers = `
 	internal/secret internal/race internal/crashfs internal/clientid internal/vectortest
 	internal/primitive internal/secret/secrettest internal/pkitest
 	mlsgroup store proteus pki
-	proteus/cryptobox enrollment
+	proteus/cryptobox enrollment pki/crlfetch
 	messages enrollment/acmehttp
 	actors
 	.
