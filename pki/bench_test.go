@@ -11,6 +11,14 @@ import (
 	"testing"
 )
 
+// members is how many a conversation has: 1,000, or few where only the benchmark itself is to be tried.
+func members() int {
+	if testing.Short() {
+		return 10
+	}
+	return 1000
+}
+
 // benchChains makes n leaves with P-256 keys below a P-256 intermediate, as Wire's servers do.
 func benchChains(b *testing.B, n int) (*Snapshot, [][][]byte) {
 	b.Helper()
@@ -49,7 +57,7 @@ func benchChains(b *testing.B, n int) (*Snapshot, [][][]byte) {
 
 // BenchmarkConversationState is the state of a conversation of 1,000 members: with what was verified before in memory, and without.
 func BenchmarkConversationState(b *testing.B) {
-	s, chains := benchChains(b, 1000)
+	s, chains := benchChains(b, members())
 	without, err := Load(s.Policy(), nil, s.Records())
 	if err != nil {
 		b.Fatal(err)
@@ -72,7 +80,7 @@ func BenchmarkConversationState(b *testing.B) {
 
 // BenchmarkNewDistributionPoints collects those of 1,000 members that have been verified before.
 func BenchmarkNewDistributionPoints(b *testing.B) {
-	s, chains := benchChains(b, 1000)
+	s, chains := benchChains(b, members())
 	s.ConversationState(slices.Values(chains), noon)
 	b.ReportAllocs()
 	for b.Loop() {
