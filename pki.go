@@ -19,7 +19,7 @@ type PKIPolicy = pki.Policy
 type TrustAnchor = messages.TrustAnchor
 
 // CRLRegistration says whether a registered CRL revokes other certificates than the one before it, and when the next one is due.
-type CRLRegistration = messages.CRLRegistered
+type CRLRegistration = pki.CRLRegistration
 
 // RegisterTrustAnchor registers the certificate of a certification authority, PEM or DER, that chains of members may end at: the root of the ACME
 // server, and of each federated domain's. It has to be self-signed and in its time. [CodeTrustAnchorAlreadyRegistered] where one has the same key.
@@ -53,11 +53,12 @@ func (s scope) RegisterIntermediate(ctx context.Context, certificate []byte) (di
 // RegisterCRL registers the revocation list that was fetched from a distribution point, in DER. It has to be signed by a registered authority.
 // [CodePKIEnvironmentUnset] where there is no trust anchor yet, [CodeInvalidCRL] where it does not verify.
 func (s scope) RegisterCRL(ctx context.Context, distributionPoint string, crl []byte) (CRLRegistration, error) {
-	return ask[messages.CRLRegistered](ctx, s, "RegisterCRL", "", messages.RegisterCRL{DistributionPoint: distributionPoint, CRL: crl})
+	r, err := ask[messages.CRLRegistered](ctx, s, "RegisterCRL", "", messages.RegisterCRL{DistributionPoint: distributionPoint, CRL: crl})
+	return CRLRegistration(r), err
 }
 
-// DistributionPoints lists the CRL distribution points that matter to the client, in order: those in its own certificates, in registered ones, and in those of
-// the members of its conversations. It looks at all conversations, so it is for now and then: once a day.
+// DistributionPoints lists the CRL distribution points that matter to the client, in order: those in its own certificates, in registered ones and in those of
+// members it has met, and those whose CRLs are registered. It is cheap. Together with RegisterCRL it makes a client what pki/crlfetch keeps fresh.
 func (s scope) DistributionPoints(ctx context.Context) ([]string, error) {
 	r, err := ask[messages.DistributionPointsListed](ctx, s, "DistributionPoints", "", messages.ListDistributionPoints{})
 	return r.DistributionPoints, err

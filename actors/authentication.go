@@ -124,32 +124,18 @@ func canonical(id messages.ClientID) messages.ClientID {
 
 func sameClient(a, b messages.ClientID) bool { return a == b || canonical(a) == canonical(b) }
 
-// newPoints returns the distribution points in certificates of credentials for which
-// no list is registered: nil where they name none at all.
-func newPoints(s *pki.Snapshot, credentials []mlsgroup.Credential) []string {
-	var chains [][][]byte
-	for i := range credentials {
-		if credentials[i].Type == mlsgroup.CredentialTypeX509 {
-			chains = append(chains, credentials[i].Certificates)
-		}
-	}
-	if chains == nil {
-		return nil
-	}
-	return s.NewDistributionPoints(chains...)
-}
-
-// memberPoints is newPoints of all members of a group, whose tree is in memory.
-func (c *client) memberPoints(tx *transaction, g *mlsgroup.Group) []string {
+// memberCredentials returns the credentials of all members of a group whose tree is in
+// memory.
+func memberCredentials(g *mlsgroup.Group) []mlsgroup.Credential {
 	members, err := g.Members()
 	if err != nil {
 		return nil
 	}
-	var credentials []mlsgroup.Credential
+	credentials := make([]mlsgroup.Credential, 0, g.MemberCount())
 	for _, leaf := range members {
 		credentials = append(credentials, leaf.Credential)
 	}
-	return newPoints(c.trust(tx), credentials)
+	return credentials
 }
 
 // checkOwn refuses a certificate of somebody else.

@@ -157,50 +157,11 @@ func (s *System) checkCredentials(ctx context.Context, at place) (messages.Reply
 	return reply, nil
 }
 
-// listDistributionPoints answers every address from which a list may say something
-// about the client or those it talks to.
+// listDistributionPoints answers the distribution points that matter to the client.
 func (s *System) listDistributionPoints(ctx context.Context, at place) (messages.Reply, error) {
-	found := make(map[string]bool)
-	note := func(chain [][]byte) {
-		points, _ := pki.DistributionPoints(chain) // what does not parse names none
-		for _, p := range points {
-			found[p] = true
-		}
-	}
-	trusted := at.client.trust(at.tx)
-	for _, a := range trusted.TrustAnchors() {
-		note([][]byte{a.DER})
-	}
-	for _, der := range trusted.Intermediates() {
-		note([][]byte{der})
-	}
 	listed, err := s.askClient(ctx, at, messages.ListCredentials{})
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range listed.(messages.CredentialsListed).Credentials {
-		note(c.Credential.Certificates)
-	}
-	conversations, err := s.askClient(ctx, at, messages.ListConversations{})
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range conversations.(messages.ConversationsListed).Conversations {
-		members, err := s.members(ctx, at, id)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil, err
-			}
-			continue // it was wiped meanwhile, or cannot be read: the others' lists matter all the same
-		}
-		for _, m := range members.Members {
-			note(m.Credential.Certificates)
-		}
-	}
-	reply := messages.DistributionPointsListed{DistributionPoints: make([]string, 0, len(found))}
-	for p := range found {
-		reply.DistributionPoints = append(reply.DistributionPoints, p)
-	}
-	slices.Sort(reply.DistributionPoints)
-	return reply, nil
+	return s.listPoints(at, listed.(messages.CredentialsListed).Credentials), nil
 }

@@ -136,7 +136,7 @@ func (c *conversation) process(st *stage, t *task, message []byte, keep bool) (m
 		c.advance(st, transition)
 	case mlsgroup.ContentTypeProposal:
 		reply.Outcome, reply.Proposal = messages.OutcomeProposal, transition.Received.ProposalRef
-		reply.NewDistributionPoints = newPoints(c.client.trust(st.tx), proposed(transition.Received.Proposal))
+		reply.NewDistributionPoints = c.notePoints(st, proposed(transition.Received.Proposal))
 		c.advance(st, transition)
 		if reply.Released = c.retryCommits(st); reply.Released == nil {
 			// The proposal is staged: a delay that cannot be told fails nothing.
@@ -203,7 +203,7 @@ func brought(e *mlsgroup.CommitEffect) []mlsgroup.Credential {
 // mergeReceived stages another member's commit.
 func (c *conversation) mergeReceived(st *stage, transition *mlsgroup.Transition, reply *messages.MessageDecrypted) {
 	effect := transition.Received.Commit
-	reply.NewDistributionPoints = newPoints(c.client.trust(st.tx), brought(effect))
+	reply.NewDistributionPoints = c.notePoints(st, brought(effect))
 	c.advance(st, transition)
 	for _, p := range effect.Dropped {
 		if p.Own {

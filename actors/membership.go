@@ -47,6 +47,7 @@ func (c *conversation) adopt(st *stage, r adopt) (messages.Reply, error) {
 		}
 	}
 	c.stageUse(&st.changes, c.ownCredential(st))
+	c.stagePoints(st, r.points)
 	// The credential may be one that the same transaction has added. A commit that is
 	// accepted makes this conversation final and not the rest, so it comes along.
 	st.changes.Put(c.client.credentialKey(r.credential.entry.Ref), r.credential.marshal())
@@ -132,6 +133,9 @@ func (c *conversation) joinExternally(st *stage, t *task, r join) (messages.Repl
 	f := c.newInflight(own, r.info.GroupContext.Epoch, incarnation, true)
 	if st.state.group == nil {
 		c.both(st, func(next *state) { next.incarnation = incarnation })
+	}
+	if joined, err := own.Provisional(nil); err == nil {
+		t.points = c.notePoints(st, memberCredentials(joined))
 	}
 	return nil, c.send(st, t, f, r.credential)
 }

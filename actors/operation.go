@@ -217,7 +217,8 @@ type adopt struct {
 	transition *mlsgroup.Transition
 	credential *credentialRecord
 	signer     *mlsgroup.Signer
-	welcome    bool // epoch events are for joins, not for creation
+	welcome    bool     // epoch events are for joins, not for creation
+	points     []string // new distribution points in the members' certificates
 }
 
 // adopted answers adopt.
@@ -292,8 +293,9 @@ func (s *System) processWelcome(ctx context.Context, at place, r messages.Proces
 		return nil, invalidMessage(err)
 	}
 	id := messages.ConversationID(transition.Next.GroupID())
+	points := newPoints(at.client.trust(at.tx), memberCredentials(transition.Next))
 	answer, err := s.askConversation(ctx, at, id, newTask(ctx, adopt{
-		transition: transition, credential: taken.credential, signer: signer, welcome: true,
+		transition: transition, credential: taken.credential, signer: signer, welcome: true, points: points,
 	}))
 	if err != nil {
 		return nil, err
@@ -306,8 +308,7 @@ func (s *System) processWelcome(ctx context.Context, at place, r messages.Proces
 		}
 	}
 	return messages.ConversationJoined{
-		Conversation: id, Epoch: transition.Next.Epoch(), Released: answer.(adopted).released,
-		NewDistributionPoints: at.client.memberPoints(at.tx, transition.Next),
+		Conversation: id, Epoch: transition.Next.Epoch(), Released: answer.(adopted).released, NewDistributionPoints: points,
 	}, nil
 }
 

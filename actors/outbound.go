@@ -84,7 +84,7 @@ func (c *conversation) propose(st *stage, t *task, r messages.Request) (messages
 	c.advance(st, transition)
 	reply := messages.ProposalCreated{Message: transition.Outbound.Message, Ref: transition.Outbound.ProposalRef}
 	if options.Proposal != nil {
-		reply.NewDistributionPoints = newPoints(c.client.trust(st.tx), proposed(options.Proposal))
+		reply.NewDistributionPoints = c.notePoints(st, proposed(options.Proposal))
 	}
 	return reply, nil
 }
@@ -181,7 +181,7 @@ func (c *conversation) commitGroup(st *stage, t *task) (messages.Reply, error) {
 		for i := range options.Proposals {
 			added = append(added, proposed(&options.Proposals[i])...)
 		}
-		t.points = newPoints(c.client.trust(st.tx), added)
+		t.points = c.notePoints(st, added)
 	}
 	f := c.newInflight(own, st.state.group.Epoch(), st.state.incarnation, false)
 	if options.Message != nil {

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -158,13 +159,19 @@ func (s *System) loadTrust(c *client) (*pki.Snapshot, error) {
 	if err != nil {
 		return nil, s.storeError(err)
 	}
-	records := make([]pki.Record, len(stored))
-	for i, rec := range stored {
+	records := make([]pki.Record, 0, len(stored))
+	for _, rec := range stored {
 		name := rec.Key[len(prefix):]
-		if len(name) != 1+len(records[i].ID) {
+		if len(name) != 1+sha256.Size {
 			return nil, fmt.Errorf("%w: key of a PKI record", messages.ErrCorrupt)
 		}
-		records[i] = pki.Record{Table: pki.Table(name[0]), ID: [32]byte(name[1:]), Value: rec.Value}
+		if pki.Table(name[0]) == tablePoint {
+			if err := c.loadPoint(rec); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		records = append(records, pki.Record{Table: pki.Table(name[0]), ID: [32]byte(name[1:]), Value: rec.Value})
 	}
 	snapshot, err := pki.Load(s.options.PKIPolicy, s.memory, records)
 	if err != nil {

@@ -228,11 +228,7 @@ func (c *conversation) mergedReply(s *sending, released []messages.Released) mes
 		epoch = c.state.group.Epoch() // what was released may have gone further
 	}
 	if s.f.isJoin {
-		reply := messages.ConversationJoined{Conversation: c.id, Epoch: epoch, Released: released}
-		if c.state != nil && c.state.group != nil {
-			reply.NewDistributionPoints = c.client.memberPoints(s.tx, c.state.group)
-		}
-		return reply
+		return messages.ConversationJoined{Conversation: c.id, Epoch: epoch, Released: released, NewDistributionPoints: s.task.points}
 	}
 	return messages.CommitMerged{Epoch: epoch, Sent: true, Released: released, NewDistributionPoints: s.task.points}
 }

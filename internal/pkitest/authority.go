@@ -78,10 +78,19 @@ type Issued struct {
 // Issue issues a leaf. Its time is from a day before now to a year after, unless the leaf says otherwise.
 func (a *Authority) Issue(t testing.TB, l Leaf, now time.Time) Issued {
 	t.Helper()
-	id, err := clientid.Parse(l.ClientID)
-	if err != nil {
-		t.Fatal(err)
+	l = l.complete(t, now)
+	if l.Key == nil {
+		l.Key = newKey(t, a.suite)
 	}
+	issued := a.issue(t, l, l.Key.Public())
+	issued.Private, issued.Signer = raw(t, l.Key), l.Key
+	return issued
+}
+
+// complete fills what is zero.
+func (l Leaf) complete(t testing.TB, now time.Time) Leaf {
+	t.Helper()
+	id := parseID(t, l.ClientID)
 	if l.Handle == "" {
 		l.Handle = fmt.Sprintf("user%x_%x", id.User[:2], id.Device)
 	}
@@ -94,9 +103,18 @@ func (a *Authority) Issue(t testing.TB, l Leaf, now time.Time) Issued {
 	if l.NotAfter.IsZero() {
 		l.NotAfter = now.AddDate(1, 0, 0)
 	}
-	if l.Key == nil {
-		l.Key = newKey(t, a.suite)
-	}
+	return l
+}
+
+// IssueFor is Issue for a public key of Ed25519 whose private key is elsewhere.
+func (a *Authority) IssueFor(t testing.TB, l Leaf, public []byte, now time.Time) Issued {
+	t.Helper()
+	return a.issue(t, l.complete(t, now), ed25519.PublicKey(public))
+}
+
+func (a *Authority) issue(t testing.TB, l Leaf, public crypto.PublicKey) Issued {
+	t.Helper()
+	id := parseID(t, l.ClientID)
 	a.serial++
 	c := &x509.Certificate{
 		SerialNumber: big.NewInt(a.serial), Subject: pkix.Name{CommonName: l.DisplayName, Organization: []string{id.Domain}},
@@ -109,8 +127,8 @@ func (a *Authority) Issue(t testing.TB, l Leaf, now time.Time) Issued {
 	if l.Edit != nil {
 		l.Edit(c)
 	}
-	leaf := sign(t, c, a.issuer, l.Key.Public(), a.key)
-	return Issued{Chain: [][]byte{leaf, a.Intermediate}, Private: raw(t, l.Key), Signer: l.Key, Serial: c.SerialNumber}
+	leaf := sign(t, c, a.issuer, public, a.key)
+	return Issued{Chain: [][]byte{leaf, a.Intermediate}, Serial: c.SerialNumber}
 }
 
 // Revoke puts certificates on the list that the next CRL is.
@@ -131,6 +149,15 @@ func (a *Authority) CRL(t testing.TB, now time.Time, next time.Duration) []byte 
 		t.Fatal(err)
 	}
 	return der
+}
+
+func parseID(t testing.TB, s string) clientid.ID {
+	t.Helper()
+	id, err := clientid.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
 }
 
 func newKey(t testing.TB, suite uint16) crypto.Signer {
@@ -174,21 +201,6 @@ func raw(t testing.TB, key crypto.Signer) []byte {
 	}
 	t.Fatalf("key of type %T", key)
 	return nil
-}
-
-// Key makes a signer of the private key of a credential.
-func Key(t testing.TB, suite uint16, private []byte) crypto.Signer {
-	t.Helper()
-	curves := map[uint16]elliptic.Curve{2: elliptic.P256(), 5: elliptic.P521(), 7: elliptic.P384()}
-	curve, ok := curves[suite]
-	if !ok {
-		return ed25519.NewKeyFromSeed(private[:ed25519.SeedSize])
-	}
-	key, err := ecdsa.ParseRawPrivateKey(curve, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
 }
 
 func sign(t testing.TB, c, issuer *x509.Certificate, public crypto.PublicKey, key crypto.Signer) []byte {
