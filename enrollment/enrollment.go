@@ -2,6 +2,7 @@ package enrollment
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/conclave-mls/conclave/internal/clientid"
@@ -123,32 +124,29 @@ func (e *Enrollment) Receive(now time.Time, response Response) (wait time.Durati
 	if at == stepNone {
 		return 0, e.misplaced(e.Step())
 	}
-	r := table[at]
-	next := e.state
-	next.out = stepNone
-	nonce, nonceErr := response.Header.one("Replay-Nonce")
-	if nonceErr == nil {
-		nonceErr = next.checkNonce(nonce)
-	}
 	if len(response.Body) > MaxBody {
 		return 0, ErrTooLarge
 	}
-	if response.Status != r.status[0] && response.Status != r.status[1] || response.Status == 0 {
+	r := table[at]
+	next := e.state
+	next.out = stepNone
+	nonce, nonceErr := next.freshNonce(response.Header)
+	if !slices.Contains(r.status, response.Status) {
 		problem := readProblem(at, response)
-		if p := (*Problem)(nil); errors.As(problem, &p) && p.Kind() == "badNonce" && r.method == "POST" && nonceErr == nil {
-			if next.retried {
-				return 0, errors.Join(ErrNonceRefused, problem)
-			}
-			next.retried, next.nonce = true, nonce
-			e.state = next
-			return 0, nil
+		if r.method != "POST" || nonceErr != nil || !isBadNonce(problem) {
+			return 0, problem
 		}
-		return 0, problem
+		if next.retried {
+			return 0, errors.Join(ErrNonceRefused, problem)
+		}
+		next.retried, next.nonce = true, nonce
+		e.settle(next)
+		return 0, nil
 	}
 	if media, err := response.Header.mediaType(); err != nil || media != "" && r.media != "" && media != r.media {
 		return 0, errors.Join(ErrContentType, err)
 	}
-	if r.method != "GET" {
+	if r.method != "GET" { // the directory needs none
 		if nonceErr != nil {
 			return 0, nonceErr
 		}
@@ -163,9 +161,9 @@ func (e *Enrollment) Receive(now time.Time, response Response) (wait time.Durati
 	}
 	err = r.accept(e, &next, reply{now, location, response.Body})
 	if (errors.Is(err, ErrOrderNotReady) || errors.Is(err, ErrChallengeProcessing)) && e.state.polls < maxPolls {
-		next = e.state
+		next = e.state // the step comes again
 		next.out, next.nonce, next.retried, next.polls = stepNone, nonce, false, next.polls+1
-		e.state = next
+		e.settle(next)
 		return response.Header.retryAfter(), nil
 	}
 	if err != nil {
@@ -197,7 +195,8 @@ func forget(old, kept secret.Bytes) {
 
 // Retry gives up on the response that is out: it got lost, or was an error. The request
 // is built anew, with a fresh nonce. All of them may come twice to a CA. Where nothing is
-// out, Retry does nothing.
+// out, Retry does nothing. Tokens age while one waits: at the step of a challenge, hand in
+// new ones.
 func (e *Enrollment) Retry() { e.state.out = stepNone }
 
 // Wipe overwrites the keys and tokens. Every later call fails with a [StepError].

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/conclave-mls/conclave/enrollment"
-	"github.com/conclave-mls/conclave/enrollment/catest"
 	"github.com/conclave-mls/conclave/pki"
 )
 
@@ -96,7 +95,7 @@ func (c *caller) post(url string, body []byte, err error) []byte {
 func (w *world) stepCalls(t *testing.T) (enrollment.Issued, error) {
 	t.Helper()
 	e, c := w.e, &caller{w: w}
-	directory, err := e.DirectoryResponse(w.ca.Answer(enrollment.Request{Method: "GET", URL: catest.Directory}).Body)
+	directory, err := e.DirectoryResponse(w.ca.Answer(enrollment.Request{Method: "GET", URL: caDirectory}).Body)
 	w.must(err)
 	c.nonce = w.ca.Answer(enrollment.Request{Method: "HEAD", URL: directory.NewNonce}).Header["Replay-Nonce"][0]
 
@@ -123,7 +122,7 @@ func (w *world) stepCalls(t *testing.T) (enrollment.Issued, error) {
 			user = a
 		}
 	}
-	dpop, err := e.CreateDPoPToken(w.now, w.rand, 30*time.Second, catest.BackendNonce)
+	dpop, err := e.CreateDPoPToken(w.now, w.rand, 30*time.Second, backendNonce)
 	w.must(err)
 	access, err := w.ca.AccessToken(dpop)
 	w.must(err)

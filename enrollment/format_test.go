@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/conclave-mls/conclave/enrollment"
-	"github.com/conclave-mls/conclave/enrollment/catest"
 	"github.com/conclave-mls/conclave/internal/primitive"
 )
 
@@ -199,7 +198,7 @@ func TestDPoPToken(t *testing.T) {
 	for _, suite := range suites {
 		w := newWorld(t, suite)
 		w.until(enrollment.StepDPoPToken)
-		token, err := w.e.CreateDPoPToken(w.now, w.rand, 30*time.Second, catest.BackendNonce)
+		token, err := w.e.CreateDPoPToken(w.now, w.rand, 30*time.Second, backendNonce)
 		w.must(err)
 		parts := strings.Split(token, ".")
 		if len(parts) != 3 || len(unbase64(t, parts[2])) != formats[suite].signature {
@@ -221,7 +220,7 @@ func TestDPoPToken(t *testing.T) {
 		w.must(err)
 		want := map[string]any{
 			"sub": "wireapp://WqEqc9dIRoKh3VyUJ8k6QA!9e4ef7e72ec9e5b9@wire.localhost", "htm": "POST", "htu": w.e.AccessTokenURL(),
-			"nonce": catest.BackendNonce, "handle": "wireapp://%40alice_wire@wire.localhost", "name": "Alice Smith", "team": "team",
+			"nonce": backendNonce, "handle": "wireapp://%40alice_wire@wire.localhost", "name": "Alice Smith", "team": "team",
 			"iat": float64(start.Unix() - 3600), "nbf": float64(start.Unix() - 3600), "exp": float64(start.Unix() + 30),
 			"aud": strings.TrimSuffix(a.Audience, "user") + "device", "chal": claims["chal"],
 		}
@@ -237,9 +236,9 @@ func TestDPoPToken(t *testing.T) {
 		w.e, err = enrollment.New(c, w.rand)
 		w.must(err)
 		w.until(enrollment.StepDPoPToken)
-		first, err := w.e.CreateDPoPToken(w.now, w.rand, 30*time.Second, catest.BackendNonce)
+		first, err := w.e.CreateDPoPToken(w.now, w.rand, 30*time.Second, backendNonce)
 		w.must(err)
-		second, err := w.e.CreateDPoPToken(w.now, w.rand, 30*time.Second, catest.BackendNonce)
+		second, err := w.e.CreateDPoPToken(w.now, w.rand, 30*time.Second, backendNonce)
 		w.must(err)
 		if first == second || !bytes.Contains(unbase64(t, strings.Split(first, ".")[1]), []byte(`"team":null`)) {
 			t.Errorf("suite %d: tokens %s and %s", suite, first, second)

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/conclave-mls/conclave/enrollment"
-	"github.com/conclave-mls/conclave/enrollment/catest"
 	"github.com/conclave-mls/conclave/pki"
 )
 
@@ -527,7 +526,7 @@ func TestUntrusted(t *testing.T) {
 	w := newWorld(t, 1)
 	w.until(enrollment.StepIssued)
 	before := w.stash()
-	root, err := pki.ParsePEMChain([]byte(catest.New("others", func() time.Time { return w.now }).Root()))
+	root, err := pki.ParsePEMChain([]byte(newCA("others", func() time.Time { return w.now }).Root()))
 	w.must(err)
 	others, err := pki.New(pki.Policy{}, nil).WithTrustAnchor(root[0], w.now)
 	w.must(err)

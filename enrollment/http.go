@@ -97,6 +97,15 @@ func (s *state) checkNonce(nonce string) error {
 	return nil
 }
 
+// freshNonce returns the nonce that came with a response.
+func (s *state) freshNonce(h Header) (string, error) {
+	nonce, err := h.one("Replay-Nonce")
+	if err != nil {
+		return "", err
+	}
+	return nonce, s.checkNonce(nonce)
+}
+
 // take marks a nonce as used. The slice is a new one, for copies of the state share it.
 func (s *state) take(nonce string) {
 	first := max(0, len(s.spent)+1-spentLimit)

@@ -37,8 +37,8 @@ func TestThumbprint(t *testing.T) {
 	}
 }
 
-// TestSignatureWidth signs until r or s has leading zeros, which a JWS keeps and DER does
-// not.
+// TestSignatureWidth signs until r or s has had leading zeros, which a JWS keeps and DER
+// does not.
 func TestSignatureWidth(t *testing.T) {
 	suite, _ := primitive.Lookup(2)
 	seed := make([]byte, suite.SeedSize())
@@ -52,7 +52,7 @@ func TestSignatureWidth(t *testing.T) {
 		t.Fatal(err)
 	}
 	padded := 0
-	for i := range 2000 {
+	for i := 0; padded < 3; i++ {
 		message := big.NewInt(int64(i)).Bytes()
 		signature, err := (&joseSigner{key: k}).SignPayload(message, "")
 		if err != nil || len(signature) != 64 {
@@ -68,8 +68,5 @@ func TestSignatureWidth(t *testing.T) {
 		if !ecdsa.Verify(verifier.(*ecdsa.PublicKey), h.Sum(nil), r, s) {
 			t.Errorf("message %d: signature does not verify", i)
 		}
-	}
-	if padded == 0 {
-		t.Error("no signature needed padding")
 	}
 }

@@ -1,6 +1,7 @@
 package enrollment
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 )
@@ -31,6 +32,13 @@ func (p *Problem) Kind() string {
 // Error names the step and quotes the CA.
 func (p *Problem) Error() string {
 	return "enrollment: the CA refuses " + p.Step.String() + ": " + strconv.Quote(p.Type) + ": " + strconv.Quote(p.Detail)
+}
+
+// isBadNonce tells whether the CA wants the same request with the nonce it has just sent
+// (RFC 8555 section 6.5).
+func isBadNonce(err error) bool {
+	var p *Problem
+	return errors.As(err, &p) && p.Kind() == "badNonce"
 }
 
 // problemDocument is the form on the wire.

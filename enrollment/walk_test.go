@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/conclave-mls/conclave/enrollment"
-	"github.com/conclave-mls/conclave/enrollment/catest"
 )
 
 // call is one call of the API, with arguments that are good if the step is right.
@@ -23,7 +22,7 @@ func calls() []call {
 		{"Request", func(w *world) error { _, err := w.e.Request(w.now); return err }},
 		{"Receive", func(w *world) error { _, err := w.e.Receive(w.now, enrollment.Response{}); return err }},
 		{"CreateDPoPToken", func(w *world) error {
-			_, err := w.e.CreateDPoPToken(w.now, w.rand, time.Minute, catest.BackendNonce)
+			_, err := w.e.CreateDPoPToken(w.now, w.rand, time.Minute, backendNonce)
 			return err
 		}},
 		{"SetAccessToken", func(w *world) error { return w.e.SetAccessToken("a.b.c") }},
@@ -129,7 +128,7 @@ func places(t *testing.T) (all []place) {
 		case at == enrollment.StepIssued:
 			return all
 		case at == enrollment.StepDPoPToken:
-			_, err := w.e.CreateDPoPToken(w.now, w.rand, time.Minute, catest.BackendNonce)
+			_, err := w.e.CreateDPoPToken(w.now, w.rand, time.Minute, backendNonce)
 			w.must(err)
 		case ofApplication(at):
 			w.must(w.input())

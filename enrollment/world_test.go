@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/conclave-mls/conclave/enrollment"
-	"github.com/conclave-mls/conclave/enrollment/catest"
 	"github.com/conclave-mls/conclave/internal/clientid"
 	"github.com/conclave-mls/conclave/pki"
 )
@@ -23,7 +22,7 @@ type world struct {
 	t     testing.TB
 	now   time.Time
 	rand  *stream
-	ca    *catest.CA
+	ca    *testCA
 	trust *pki.Snapshot
 	e     *enrollment.Enrollment
 }
@@ -48,14 +47,14 @@ func testConfig(t testing.TB, suite uint16) enrollment.Config {
 	}
 	return enrollment.Config{
 		CipherSuite: suite, ClientID: id, DisplayName: "Alice Smith", Handle: "alice_wire", Team: "team",
-		Lifetime: 90 * 24 * time.Hour, Directory: catest.Directory,
+		Lifetime: 90 * 24 * time.Hour, Directory: caDirectory,
 	}
 }
 
 func newWorld(t testing.TB, suite uint16) *world {
 	t.Helper()
 	w := &world{t: t, now: start, rand: new(stream)}
-	w.ca = catest.New("tests", func() time.Time { return w.now })
+	w.ca = newCA("tests", func() time.Time { return w.now })
 	root, err := pki.ParsePEMChain([]byte(w.ca.Root()))
 	w.must(err)
 	w.trust, err = pki.New(pki.Policy{}, nil).WithTrustAnchor(root[0], w.now)
@@ -76,7 +75,7 @@ func (w *world) must(err error) {
 func (w *world) input() error {
 	switch w.e.Step() {
 	case enrollment.StepDPoPToken, enrollment.StepAccessToken:
-		dpop, err := w.e.CreateDPoPToken(w.now, w.rand, 30*time.Second, catest.BackendNonce)
+		dpop, err := w.e.CreateDPoPToken(w.now, w.rand, 30*time.Second, backendNonce)
 		if err != nil {
 			return err
 		}

@@ -94,11 +94,13 @@ func TestAPIDocument(t *testing.T) {
 	}
 }
 
-// declares tells whether a name of docs/api.md exists: Name, Type.Member, or either behind "mlsgroup.".
+// declares tells whether a name of docs/api.md exists: Name, Type.Member, or either behind "mlsgroup." or "enrollment.".
 func (m *module) declares(name string) bool {
 	dir := "."
-	if rest, ok := strings.CutPrefix(name, "mlsgroup."); ok {
-		dir, name = "mlsgroup", rest
+	for _, pure := range []string{"mlsgroup", "enrollment"} {
+		if rest, ok := strings.CutPrefix(name, pure+"."); ok {
+			dir, name = pure, rest
+		}
 	}
 	typ, member, hasMember := strings.Cut(name, ".")
 	if !ast.IsExported(typ) || hasMember && !ast.IsExported(member) {

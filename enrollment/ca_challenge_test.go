@@ -1,4 +1,4 @@
-package catest
+package enrollment_test
 
 import (
 	"crypto"
@@ -17,8 +17,8 @@ import (
 const (
 	backendOrigin = "https://backend.test"
 	issuer        = "https://idp.test/realm?client_id=wireapp"
-	// BackendNonce is what the backend says it gave the device.
-	BackendNonce = "WE88EvOBzbqGerznM-2P_A"
+	// backendNonce is what the backend says it gave the device.
+	backendNonce = "WE88EvOBzbqGerznM-2P_A"
 )
 
 var signatureAlgorithms = []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256, jose.ES384, jose.ES512}
@@ -30,7 +30,7 @@ func target(clientID string) string {
 	return backendOrigin + "/clients/" + device + "/access-token"
 }
 
-func (ca *CA) challengeDocument(o *order, which, status string) map[string]string {
+func (ca *testCA) challengeDocument(o *order, which, status string) map[string]string {
 	d := map[string]string{
 		"type": "wire-dpop-01", "status": status, "token": o.token(which),
 		"url": acme + "/challenge/" + o.id + "-" + which, "target": target(o.device.ClientID),
@@ -41,7 +41,7 @@ func (ca *CA) challengeDocument(o *order, which, status string) map[string]strin
 	return d
 }
 
-func (ca *CA) authorization(a *account, which string) enrollment.Response {
+func (ca *testCA) authorization(a *account, which string) enrollment.Response {
 	i := identifier{"wireapp-device", a.order.deviceText}
 	if which == "user" {
 		i = identifier{"wireapp-user", a.order.userText}
@@ -53,7 +53,7 @@ func (ca *CA) authorization(a *account, which string) enrollment.Response {
 }
 
 // challenge judges a proof. A wrong one is status 200 and "invalid", like step-ca's.
-func (ca *CA) challenge(a *account, which string, payload []byte) enrollment.Response {
+func (ca *testCA) challenge(a *account, which string, payload []byte) enrollment.Response {
 	var p struct {
 		AccessToken string `json:"access_token"`
 		IDToken     string `json:"id_token"`
@@ -114,7 +114,7 @@ type accessToken struct {
 
 // AccessToken is the backend: it takes a DPoP token for an access token, or says what is
 // wrong with it, in the backend's labels.
-func (ca *CA) AccessToken(token string) (string, error) {
+func (ca *testCA) AccessToken(token string) (string, error) {
 	jws, err := jose.ParseSignedCompact(token, signatureAlgorithms)
 	if err != nil {
 		return "", errors.New("client-token-parse-error")
@@ -133,7 +133,7 @@ func (ca *CA) AccessToken(token string) (string, error) {
 	}
 	now := ca.Now().Unix()
 	switch {
-	case d.Nonce != BackendNonce:
+	case d.Nonce != backendNonce:
 		return "", errors.New("client-token-bad-nonce")
 	case d.Method != "POST":
 		return "", errors.New("dpop-htm-mismatch")
@@ -159,7 +159,7 @@ func (ca *CA) AccessToken(token string) (string, error) {
 }
 
 // IDToken is the identity provider: whoever asks is the user.
-func (ca *CA) IDToken(a enrollment.Authentication) (string, error) {
+func (ca *testCA) IDToken(a enrollment.Authentication) (string, error) {
 	if a.IdentityProvider != issuer {
 		return "", errors.New("unknown issuer")
 	}
@@ -179,7 +179,7 @@ func (ca *CA) IDToken(a enrollment.Authentication) (string, error) {
 	return ca.sign("JWT", out)
 }
 
-func (ca *CA) sign(typ string, claims any) (string, error) {
+func (ca *testCA) sign(typ string, claims any) (string, error) {
 	payload, err := json.Marshal(claims)
 	if err != nil {
 		return "", err
@@ -196,7 +196,7 @@ func (ca *CA) sign(typ string, claims any) (string, error) {
 }
 
 // checkAccessToken does what step-ca does with the pair of tokens.
-func (ca *CA) checkAccessToken(a *account, token string) error {
+func (ca *testCA) checkAccessToken(a *account, token string) error {
 	var t accessToken
 	if err := ca.read(token, &t); err != nil {
 		return err
@@ -224,7 +224,7 @@ func (ca *CA) checkAccessToken(a *account, token string) error {
 	return nil
 }
 
-func (ca *CA) checkIDToken(a *account, token string) error {
+func (ca *testCA) checkIDToken(a *account, token string) error {
 	var t struct {
 		KeyAuth  string `json:"keyauth"`
 		Audience string `json:"acme_aud"`
@@ -240,7 +240,7 @@ func (ca *CA) checkIDToken(a *account, token string) error {
 }
 
 // read verifies a token that sign has made.
-func (ca *CA) read(token string, v any) error {
+func (ca *testCA) read(token string, v any) error {
 	jws, err := jose.ParseSignedCompact(token, signatureAlgorithms)
 	if err != nil {
 		return err

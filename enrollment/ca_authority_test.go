@@ -1,4 +1,4 @@
-package catest
+package enrollment_test
 
 import (
 	"crypto/ed25519"
@@ -59,7 +59,7 @@ var oidDisplayName = asn1.ObjectIdentifier{2, 16, 840, 1, 113730, 3, 1, 241}
 
 // finalize issues what step-ca's template for Wire does: a common name, the handle first,
 // and an escaped ! in the client's URI.
-func (ca *CA) finalize(a *account, payload []byte) enrollment.Response {
+func (ca *testCA) finalize(a *account, payload []byte) enrollment.Response {
 	o := a.order
 	if o.chain != nil {
 		return ca.json(200, acme+"/order/"+o.id, ca.orderDocument(o))

@@ -1,6 +1,4 @@
-// Package catest is a CA, a backend and an identity provider in memory, strict about all
-// that step-ca and Wire's backend are strict about. Tests and benchmarks alone import it.
-package catest
+package enrollment_test
 
 import (
 	"crypto"
@@ -22,8 +20,8 @@ import (
 	"github.com/conclave-mls/conclave/pki"
 )
 
-// Directory is the URL of the CA's directory.
-const Directory = origin + "/acme/wire/directory"
+// caDirectory is the URL of the CA's directory.
+const caDirectory = origin + "/acme/wire/directory"
 
 const (
 	origin = "https://ca.test"
@@ -31,9 +29,10 @@ const (
 	urn    = "urn:ietf:params:acme:error:"
 )
 
-// CA answers requests. It is safe for concurrent use, and draws no randomness: the same
+// testCA is a CA, a backend and an identity provider, strict about all that step-ca and
+// Wire's backend are strict about. It is safe for concurrent use, and draws no randomness: the same
 // requests in the same order get the same answers.
-type CA struct {
+type testCA struct {
 	// Now is the clock. Set it before the first request.
 	Now func() time.Time
 	// Leaf, if set, changes a certificate before it is signed. Set it before the first
@@ -61,7 +60,7 @@ type account struct {
 // order is what the CA knows of one. A challenge is valid once proven.
 type order struct {
 	id           string
-	device, user subject
+	device, user person
 	deviceText   string // as it was sent
 	userText     string
 	from, till   time.Time
@@ -74,31 +73,31 @@ type identifier struct {
 	Value string `json:"value"`
 }
 
-type subject struct {
+type person struct {
 	ClientID string `json:"client-id"`
 	Handle   string `json:"handle"`
 	Name     string `json:"name"`
 	Domain   string `json:"domain"`
 }
 
-// New returns a CA whose keys derive from seed.
-func New(seed string, now func() time.Time) *CA {
+// newCA returns a CA whose keys derive from seed.
+func newCA(seed string, now func() time.Time) *testCA {
 	key := sha256.Sum256([]byte("backend of " + seed))
-	return &CA{
+	return &testCA{
 		Now: now, authority: newAuthority(seed, now()), backend: ed25519.NewKeyFromSeed(key[:]),
 		nonces: make(map[string]bool), accounts: make(map[string]*account), byKey: make(map[string]*account),
 	}
 }
 
 // Root returns the trust anchor in PEM.
-func (ca *CA) Root() string { return pki.EncodePEM(ca.authority.root.Raw) }
+func (ca *testCA) Root() string { return pki.EncodePEM(ca.authority.root.Raw) }
 
 // Answer is what a POST, GET or HEAD gets.
-func (ca *CA) Answer(r enrollment.Request) enrollment.Response {
+func (ca *testCA) Answer(r enrollment.Request) enrollment.Response {
 	ca.mu.Lock()
 	defer ca.mu.Unlock()
 	switch {
-	case r.Method == "GET" && r.URL == Directory:
+	case r.Method == "GET" && r.URL == caDirectory:
 		return ca.json(200, "", map[string]string{
 			"newNonce": acme + "/new-nonce", "newAccount": acme + "/new-account", "newOrder": acme + "/new-order",
 			"revokeCert": acme + "/revoke-cert", "keyChange": acme + "/key-change",
@@ -137,7 +136,7 @@ func (ca *CA) Answer(r enrollment.Request) enrollment.Response {
 }
 
 // open checks a JWS and returns its account, which is new if the JWS carries a key.
-func (ca *CA) open(r enrollment.Request) (*account, []byte, *enrollment.Response) {
+func (ca *testCA) open(r enrollment.Request) (*account, []byte, *enrollment.Response) {
 	refuse := func(status int, kind string) (*account, []byte, *enrollment.Response) {
 		response := ca.problem(status, kind)
 		return nil, nil, &response
@@ -152,7 +151,7 @@ func (ca *CA) open(r enrollment.Request) (*account, []byte, *enrollment.Response
 	if _, there := raw["payload"]; !there {
 		return refuse(400, "malformed")
 	}
-	jws, err := jose.ParseSigned(string(r.Body), signatureAlgorithms)
+	jws, err := jose.ParseSignedJSON(string(r.Body), signatureAlgorithms)
 	if err != nil || len(jws.Signatures) != 1 {
 		return refuse(400, "malformed")
 	}
@@ -179,20 +178,20 @@ func (ca *CA) open(r enrollment.Request) (*account, []byte, *enrollment.Response
 }
 
 // ForgetNonces makes the CA refuse all nonces it has handed out.
-func (ca *CA) ForgetNonces() {
+func (ca *testCA) ForgetNonces() {
 	ca.mu.Lock()
 	defer ca.mu.Unlock()
 	clear(ca.nonces)
 }
 
 // Accounts returns how many accounts there are.
-func (ca *CA) Accounts() int {
+func (ca *testCA) Accounts() int {
 	ca.mu.Lock()
 	defer ca.mu.Unlock()
 	return len(ca.accounts)
 }
 
-func (ca *CA) newAccount(a *account, payload []byte) enrollment.Response {
+func (ca *testCA) newAccount(a *account, payload []byte) enrollment.Response {
 	var p struct {
 		TermsOfServiceAgreed bool     `json:"termsOfServiceAgreed"`
 		Contact              []string `json:"contact"`
@@ -216,7 +215,7 @@ func (ca *CA) newAccount(a *account, payload []byte) enrollment.Response {
 	return ca.json(status, a.url, map[string]any{"status": "valid", "contact": p.Contact, "orders": a.url + "/orders"})
 }
 
-func (ca *CA) newOrder(a *account, payload []byte) enrollment.Response {
+func (ca *testCA) newOrder(a *account, payload []byte) enrollment.Response {
 	var p struct {
 		Identifiers []identifier `json:"identifiers"`
 		NotBefore   time.Time    `json:"notBefore"`
@@ -246,7 +245,7 @@ func (ca *CA) newOrder(a *account, payload []byte) enrollment.Response {
 	return ca.json(201, acme+"/order/"+o.id, ca.orderDocument(o))
 }
 
-func (ca *CA) orderDocument(o *order) map[string]any {
+func (ca *testCA) orderDocument(o *order) map[string]any {
 	status := "pending"
 	switch {
 	case o.chain != nil:
@@ -268,7 +267,7 @@ func (ca *CA) orderDocument(o *order) map[string]any {
 }
 
 // json returns a response with a fresh nonce; nil has no body.
-func (ca *CA) json(status int, location string, v any) enrollment.Response {
+func (ca *testCA) json(status int, location string, v any) enrollment.Response {
 	h := enrollment.Header{"Replay-Nonce": {ca.nonce()}, "Cache-Control": {"no-store"}}
 	if location != "" {
 		h["Location"] = []string{location}
@@ -285,22 +284,22 @@ func (ca *CA) json(status int, location string, v any) enrollment.Response {
 }
 
 // problem returns a problem document, as unspecific as step-ca's.
-func (ca *CA) problem(status int, kind string) enrollment.Response {
+func (ca *testCA) problem(status int, kind string) enrollment.Response {
 	response := ca.json(status, "", map[string]string{"type": urn + kind, "detail": "The request was refused"})
 	response.Header["Content-Type"] = []string{"application/problem+json"}
 	return response
 }
 
-func (ca *CA) nonce() string {
+func (ca *testCA) nonce() string {
 	n := ca.id()
 	ca.nonces[n] = true
 	return n
 }
 
 // id returns a text that was never returned before.
-func (ca *CA) id() string {
+func (ca *testCA) id() string {
 	ca.serial++
-	sum := sha256.Sum256(binary.BigEndian.AppendUint64([]byte("catest"), ca.serial))
+	sum := sha256.Sum256(binary.BigEndian.AppendUint64([]byte("ca"), ca.serial))
 	return base64.RawURLEncoding.EncodeToString(sum[:24])
 }
 
