@@ -2,7 +2,6 @@ package conclave
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"time"
 
@@ -117,9 +116,6 @@ func (e *Enrollment) Discard(ctx context.Context) error {
 	_, err := ask[messages.EnrollmentEnded](ctx, e.scope, "Enrollment.Discard", "", messages.EndEnrollment{Enrollment: e.id})
 	return err
 }
-
-// Format writes that it is an Enrollment.
-func (*Enrollment) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "conclave.Enrollment") }
 
 // stepEnrollment runs a step on the enrolment's actor.
 func stepEnrollment[T any](ctx context.Context, e *Enrollment, op string, f func(m *enrollment.Enrollment, now time.Time, rand io.Reader) (T, error)) (T, error) {

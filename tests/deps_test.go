@@ -13,11 +13,11 @@ const layers = `
 	internal/secret internal/race internal/crashfs internal/clientid internal/vectortest
 	internal/primitive internal/secret/secrettest internal/pkitest
 	mlsgroup store proteus pki
-	proteus/cryptobox enrollment pki/crlfetch
+	proteus/cryptobox pki/crlfetch enrollment
 	messages enrollment/acmehttp
 	actors
 	.
-	tests/enginetest
+	tests/enginetest tests/acmetest
 	cmd/engine bench bench/table tests
 `
 
