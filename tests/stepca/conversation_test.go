@@ -135,8 +135,7 @@ func TestMeeting(t *testing.T) {
 			m.speak() // it degrades, and goes on
 
 			// A new certificate for a new key makes it good again.
-			m.bob.enroll(conclave.EnrollmentNew)
-			m.bob.rotate(m.id)
+			m.bob.rotate(m.bob.enroll(conclave.EnrollmentNew))
 			m.settle()
 			m.state(conclave.E2EIStateVerified)
 			m.speak()
@@ -164,8 +163,7 @@ func TestRenewal(t *testing.T) {
 				kind    conclave.EnrollmentKind
 				sameKey bool
 			}{{conclave.EnrollmentRotation, true}, {conclave.EnrollmentNew, false}} {
-				m.bob.enroll(x.kind)
-				m.bob.rotate(m.id)
+				m.bob.rotate(m.bob.enroll(x.kind))
 				m.settle()
 				after := m.alice.sees(m.id, m.bob, conclave.DeviceStatusValid)
 				if after.X509.SerialNumber == before.X509.SerialNumber || (after.Thumbprint == before.Thumbprint) != x.sameKey {

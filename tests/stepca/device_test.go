@@ -144,14 +144,29 @@ func (d *device) publish() {
 	}
 }
 
-// rotate brings the newest credential to a conversation and to the key packages.
-func (d *device) rotate(id conclave.ConversationID) {
+// rotate brings a credential to everything the device has of its signature scheme: conversations, key packages, and no older credential is left.
+func (d *device) rotate(saved conclave.SavedX509Credential) {
 	t := d.office.t
 	t.Helper()
-	if _, err := d.E2EIRotate(t.Context(), id); err != nil {
+	err := d.RotateCredential(t.Context(), conclave.RotateOptions{
+		Credential:  saved.Credential.Ref,
+		KeyPackages: 2,
+		Publish: func(_ context.Context, made []conclave.KeyPackageEntry) error {
+			d.Delivery.Withdraw(d.ID())
+			d.Delivery.Publish(d.ID(), made...)
+			return nil
+		},
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
-	d.publish()
+	left, err := d.Credentials(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(left) != 1 || left[0].Ref != saved.Credential.Ref {
+		t.Errorf("credentials left: %v", left)
+	}
 }
 
 // receive takes what the delivery service has for the device.
