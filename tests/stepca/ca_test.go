@@ -66,6 +66,7 @@ type authorityServer struct {
 	directory string            // URL of the ACME directory
 	crl       string            // URL of the CRL, the distribution point of every leaf
 	client    *http.Client      // trusts the root
+	records   *memory
 	failures  *failures
 }
 
@@ -142,17 +143,17 @@ func startAuthority(t *testing.T, key newKey, idp *identityProvider, b *backend)
 		root:      root.certificate,
 		issuer:    intermediate.certificate,
 		directory: "https://" + host + "/acme/" + caName + "/directory",
+		records:   new(memory),
 		crl:       "http://" + revocations.Listener.Addr().String() + "/crl",
 	}
 
 	// Tables of the CA itself; those of ACME are made by its database.
-	records := new(memory)
 	for _, table := range []string{"x509_certs", "x509_certs_data", "revoked_x509_certs", "x509_crl"} {
-		if err := records.CreateTable([]byte(table)); err != nil {
+		if err := s.records.CreateTable([]byte(table)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	database := &db.DB{DB: records}
+	database := &db.DB{DB: s.records}
 	s.authority, err = authority.NewEmbedded(
 		authority.WithConfig(s.configuration(t, host, idp, b)),
 		authority.WithDatabase(database),
@@ -167,7 +168,7 @@ func startAuthority(t *testing.T, key newKey, idp *identityProvider, b *backend)
 			t.Error(err)
 		}
 	})
-	acmeRecords, err := acmedb.New(records)
+	acmeRecords, err := acmedb.New(s.records)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,19 +42,20 @@ func (c *caller) do(method, url string, body []byte) ([]byte, error) {
 	return answer, err
 }
 
-// stepByStep takes an enrolment to its chain, in PEM, as the calls of CoreCrypto have it. It reads the user's authorisation first.
-func (c *caller) stepByStep(w *world, u *user, e *conclave.Enrollment) (chain string, err error) {
-	ctx := c.ctx
+// stepByStep takes an enrolment to its chain, in PEM, as the calls of CoreCrypto have it, and returns the enrolment that it is to be installed with: it is
+// stashed while the user signs in. The user's authorisation is read first.
+func (d *device) stepByStep(ctx context.Context, e *conclave.Enrollment) (_ *conclave.Enrollment, chain string, err error) {
+	w, u, c := d.office.world, d.user, caller{ctx: ctx, client: d.office.ca.client}
 	body, err := c.do(http.MethodGet, w.ca.directory, nil)
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	directory, err := e.DirectoryResponse(ctx, body)
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	if _, err := c.do(http.MethodHead, directory.NewNonce, nil); err != nil {
-		return "", err
+		return nil, "", err
 	}
 	post := func(url string, request []byte, err error) ([]byte, error) {
 		if err != nil {
@@ -65,23 +66,23 @@ func (c *caller) stepByStep(w *world, u *user, e *conclave.Enrollment) (chain st
 
 	request, err := e.NewAccountRequest(ctx, c.nonce)
 	if body, err = post(directory.NewAccount, request, err); err != nil {
-		return "", err
+		return nil, "", err
 	}
 	account, err := e.NewAccountResponse(ctx, body)
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	if location := c.header.Get("Location"); account != location {
-		return "", fmt.Errorf("account %s at %s", account, location)
+		return nil, "", fmt.Errorf("account %s at %s", account, location)
 	}
 
 	request, err = e.NewOrderRequest(ctx, c.nonce)
 	if body, err = post(directory.NewOrder, request, err); err != nil {
-		return "", err
+		return nil, "", err
 	}
 	order, err := e.NewOrderResponse(ctx, body)
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	orderURL := c.header.Get("Location")
 
@@ -90,11 +91,11 @@ func (c *caller) stepByStep(w *world, u *user, e *conclave.Enrollment) (chain st
 		url := order.Authorizations[len(order.Authorizations)-1-i]
 		request, err = e.NewAuthzRequest(ctx, url, c.nonce)
 		if body, err = post(url, request, err); err != nil {
-			return "", err
+			return nil, "", err
 		}
 		a, err := e.NewAuthzResponse(ctx, body)
 		if err != nil {
-			return "", err
+			return nil, "", err
 		}
 		if a.Device {
 			device = a
@@ -105,52 +106,59 @@ func (c *caller) stepByStep(w *world, u *user, e *conclave.Enrollment) (chain st
 
 	backendNonce, err := w.backendNonce(ctx, u)
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	dpop, err := e.CreateDPoPToken(ctx, 30*time.Second, backendNonce)
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	accessToken, err := w.accessToken(ctx, u, dpop)
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	request, err = e.NewDPoPChallengeRequest(ctx, accessToken, c.nonce)
 	if body, err = post(device.Challenge.URL, request, err); err != nil {
-		return "", err
+		return nil, "", err
 	}
 	if err := e.NewDPoPChallengeResponse(ctx, body); err != nil {
-		return "", err
+		return nil, "", err
 	}
 
+	handle, err := d.StashEnrollment(ctx, e)
+	if err != nil {
+		return nil, "", err
+	}
 	idToken, err := login(ctx, u.login, user.Challenge.Target, user.KeyAuth, user.Challenge.URL)
 	if err != nil {
-		return "", err
+		return nil, "", err
+	}
+	if e, err = d.PopEnrollment(ctx, handle); err != nil {
+		return nil, "", err
 	}
 	request, err = e.NewOIDCChallengeRequest(ctx, idToken, c.nonce)
 	if body, err = post(user.Challenge.URL, request, err); err != nil {
-		return "", err
+		return nil, "", err
 	}
 	if err := e.NewOIDCChallengeResponse(ctx, body); err != nil {
-		return "", err
+		return nil, "", err
 	}
 
 	request, err = e.CheckOrderRequest(ctx, orderURL, c.nonce)
 	if body, err = post(orderURL, request, err); err != nil {
-		return "", err
+		return nil, "", err
 	}
 	if order, err = e.CheckOrderResponse(ctx, body); err != nil {
-		return "", err
+		return nil, "", err
 	}
 	request, err = e.FinalizeRequest(ctx, c.nonce)
 	if body, err = post(order.Finalize, request, err); err != nil {
-		return "", err
+		return nil, "", err
 	}
 	certificate, err := e.FinalizeResponse(ctx, body)
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	request, err = e.CertificateRequest(ctx, c.nonce)
 	body, err = post(certificate, request, err)
-	return string(body), err
+	return e, string(body), err
 }

@@ -115,8 +115,7 @@ func (d *device) enrollByCalls() conclave.SavedX509Credential {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &caller{ctx: ctx, client: d.office.ca.client}
-	chain, err := c.stepByStep(d.office.world, d.user, e)
+	e, chain, err := d.stepByStep(ctx, e)
 	if err != nil {
 		t.Fatal(err)
 	}
