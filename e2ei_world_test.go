@@ -1,6 +1,7 @@
 package conclave_test
 
 import (
+	"bytes"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -75,11 +76,44 @@ func (w *e2eiWorld) basic(id conclave.ClientID) *enginetest.Device {
 // trust registers the authority with a device.
 func (w *e2eiWorld) trust(d *enginetest.Device) {
 	w.t.Helper()
-	if _, err := d.RegisterTrustAnchor(w.t.Context(), w.authority.Root); err != nil {
+	w.register(d, w.authority)
+}
+
+// register registers another authority.
+func (w *e2eiWorld) register(d *enginetest.Device, a *pkitest.Authority) {
+	w.t.Helper()
+	if _, err := d.RegisterTrustAnchor(w.t.Context(), a.Root); err != nil {
 		w.t.Fatal(err)
 	}
-	if _, err := d.RegisterIntermediate(w.t.Context(), w.authority.Intermediate); err != nil {
+	if _, err := d.RegisterIntermediate(w.t.Context(), a.Intermediate); err != nil {
 		w.t.Fatal(err)
+	}
+}
+
+// distrust forgets the root of an authority.
+func (w *e2eiWorld) distrust(d *enginetest.Device, a *pkitest.Authority) {
+	w.t.Helper()
+	anchors, err := d.TrustAnchors(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, anchor := range anchors {
+		if bytes.Equal(anchor.Certificate, a.Root) {
+			if err := d.RemoveTrustAnchor(w.t.Context(), anchor.Fingerprint); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// list registers the authority's next CRL with every device.
+func (w *e2eiWorld) list(next time.Duration) {
+	w.t.Helper()
+	crl := w.authority.CRL(w.t, w.clock.now(), next)
+	for name, d := range w.devices {
+		if _, err := d.RegisterCRL(w.t.Context(), w.authority.Point, crl); err != nil {
+			w.t.Fatalf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -142,4 +176,14 @@ func (w *e2eiWorld) state(id conclave.ConversationID, want conclave.E2EIState) {
 			w.t.Errorf("%s sees %v, want %v", name, got, want)
 		}
 	}
+}
+
+// claim claims one key package.
+func (w *e2eiWorld) claim(id conclave.ClientID) []byte {
+	w.t.Helper()
+	list, err := w.ds.Claim(id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return list[0]
 }
