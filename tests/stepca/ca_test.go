@@ -63,6 +63,7 @@ type authorityServer struct {
 	authority *authority.Authority
 	root      *x509.Certificate
 	issuer    *x509.Certificate // the intermediate: it signs leaves and CRLs
+	base      string            // URL of everything but the CRL
 	directory string            // URL of the ACME directory
 	crl       string            // URL of the CRL, the distribution point of every leaf
 	client    *http.Client      // trusts the root
@@ -142,6 +143,7 @@ func startAuthority(t *testing.T, key newKey, idp *identityProvider, b *backend)
 	s := &authorityServer{
 		root:      root.certificate,
 		issuer:    intermediate.certificate,
+		base:      "https://" + host,
 		directory: "https://" + host + "/acme/" + caName + "/directory",
 		records:   new(memory),
 		crl:       "http://" + revocations.Listener.Addr().String() + "/crl",
@@ -253,17 +255,28 @@ func (s *authorityServer) revoke(t *testing.T, leaf *x509.Certificate) {
 	}
 }
 
+// get reads what step-ca serves at a path to everybody.
+func (s *authorityServer) get(t *testing.T, path string) []byte {
+	t.Helper()
+	return s.fetch(t, s.base+path)
+}
+
 // fetchCRL reads the revocation list in DER from its distribution point.
 func (s *authorityServer) fetchCRL(t *testing.T) []byte {
 	t.Helper()
-	response, err := s.client.Get(s.crl)
+	return s.fetch(t, s.crl)
+}
+
+func (s *authorityServer) fetch(t *testing.T, url string) []byte {
+	t.Helper()
+	response, err := s.client.Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	der, err := io.ReadAll(response.Body)
+	body, err := io.ReadAll(response.Body)
 	if err != nil || response.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %v", response.Status, err)
+		t.Fatalf("%s: %s, %v", url, response.Status, err)
 	}
-	return der
+	return body
 }

@@ -14,15 +14,14 @@ import (
 
 // caller is an application that does the HTTP of every step itself and carries the nonce from one to the next.
 type caller struct {
-	ctx    context.Context
 	client *http.Client
 	nonce  string
 	header http.Header // of the last response
 }
 
 // do sends a request and keeps the nonce of the response.
-func (c *caller) do(method, url string, body []byte) ([]byte, error) {
-	r, err := http.NewRequestWithContext(c.ctx, method, url, bytes.NewReader(body))
+func (c *caller) do(ctx context.Context, method, url string, body []byte) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -44,9 +43,19 @@ func (c *caller) do(method, url string, body []byte) ([]byte, error) {
 
 // stepByStep takes an enrolment to its chain, in PEM, as the calls of CoreCrypto have it, and returns the enrolment that it is to be installed with: it is
 // stashed while the user signs in. The user's authorisation is read first.
-func (d *device) stepByStep(ctx context.Context, e *conclave.Enrollment) (_ *conclave.Enrollment, chain string, err error) {
-	w, u, c := d.office.world, d.user, caller{ctx: ctx, client: d.office.ca.client}
-	body, err := c.do(http.MethodGet, w.ca.directory, nil)
+func (d *device) stepByStep(e *conclave.Enrollment) (_ *conclave.Enrollment, chain string) {
+	d.office.t.Helper()
+	c := &caller{client: d.office.ca.client}
+	e, chain, err := c.steps(d.office.t.Context(), d, e)
+	if err != nil {
+		d.office.t.Fatal(err)
+	}
+	return e, chain
+}
+
+func (c *caller) steps(ctx context.Context, d *device, e *conclave.Enrollment) (_ *conclave.Enrollment, chain string, err error) {
+	w, u := d.office.world, d.user
+	body, err := c.do(ctx, http.MethodGet, w.ca.directory, nil)
 	if err != nil {
 		return nil, "", err
 	}
@@ -54,14 +63,14 @@ func (d *device) stepByStep(ctx context.Context, e *conclave.Enrollment) (_ *con
 	if err != nil {
 		return nil, "", err
 	}
-	if _, err := c.do(http.MethodHead, directory.NewNonce, nil); err != nil {
+	if _, err := c.do(ctx, http.MethodHead, directory.NewNonce, nil); err != nil {
 		return nil, "", err
 	}
 	post := func(url string, request []byte, err error) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		return c.do(http.MethodPost, url, request)
+		return c.do(ctx, http.MethodPost, url, request)
 	}
 
 	request, err := e.NewAccountRequest(ctx, c.nonce)

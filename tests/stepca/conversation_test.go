@@ -160,17 +160,22 @@ func TestRenewal(t *testing.T) {
 			m := newMeeting(t, suite.id)
 			before := m.alice.sees(m.id, m.bob, conclave.DeviceStatusValid)
 			for _, x := range []struct {
-				kind    conclave.EnrollmentKind
+				name    string
+				renew   func() conclave.SavedX509Credential
 				sameKey bool
-			}{{conclave.EnrollmentRotation, true}, {conclave.EnrollmentNew, false}} {
-				m.bob.rotate(m.bob.enroll(x.kind))
+			}{
+				{"same key", func() conclave.SavedX509Credential { return m.bob.enroll(conclave.EnrollmentRotation) }, true},
+				{"same key, by calls", m.bob.renewByCalls, true},
+				{"new key", func() conclave.SavedX509Credential { return m.bob.enroll(conclave.EnrollmentNew) }, false},
+			} {
+				m.bob.rotate(x.renew())
 				m.settle()
 				after := m.alice.sees(m.id, m.bob, conclave.DeviceStatusValid)
 				if after.X509.SerialNumber == before.X509.SerialNumber || (after.Thumbprint == before.Thumbprint) != x.sameKey {
-					t.Errorf("kind %v: %v after %v", x.kind, after, before)
+					t.Errorf("%s: %v after %v", x.name, after, before)
 				}
 				if own := m.bob.sees(m.id, m.bob, conclave.DeviceStatusValid); own.X509.SerialNumber != after.X509.SerialNumber {
-					t.Errorf("kind %v: %v to itself, %v to the other", x.kind, own, after)
+					t.Errorf("%s: %v to itself, %v to the other", x.name, own, after)
 				}
 				m.state(conclave.E2EIStateVerified)
 				m.speak()

@@ -64,7 +64,7 @@ func (o *office) open(handle, name string, noCredential bool) *device {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	if _, err := client.RegisterTrustAnchor(ctx, o.ca.root.Raw); err != nil {
+	if _, err := client.RegisterTrustAnchor(ctx, o.ca.get(o.t, "/roots.pem")); err != nil {
 		o.t.Fatal(err)
 	}
 	return &device{Device: &enginetest.Device{Client: client, Delivery: o.ds, Transport: transport}, office: o, user: u}
@@ -110,16 +110,29 @@ func (d *device) enroll(kind conclave.EnrollmentKind) conclave.SavedX509Credenti
 func (d *device) enrollByCalls() conclave.SavedX509Credential {
 	t := d.office.t
 	t.Helper()
-	ctx := t.Context()
-	e, err := d.NewEnrollment(ctx, d.wanted())
+	e, err := d.NewEnrollment(t.Context(), d.wanted())
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, chain, err := d.stepByStep(ctx, e)
+	e, chain := d.stepByStep(e)
+	saved, err := d.MLSInitOnly(t.Context(), e, chain, d.Transport)
 	if err != nil {
 		t.Fatal(err)
 	}
-	saved, err := d.MLSInitOnly(ctx, e, chain, d.Transport)
+	d.office.begin()
+	return saved
+}
+
+// renewByCalls gets another certificate for the device's key, and takes name and handle from the one it has.
+func (d *device) renewByCalls() conclave.SavedX509Credential {
+	t := d.office.t
+	t.Helper()
+	e, err := d.NewRotateEnrollment(t.Context(), conclave.EnrollmentOptions{CipherSuite: d.office.suite, Expiry: lifetime})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, chain := d.stepByStep(e)
+	saved, err := d.InstallCertificate(t.Context(), e, chain)
 	if err != nil {
 		t.Fatal(err)
 	}
