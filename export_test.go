@@ -1,9 +1,10 @@
 package conclave
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"time"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -32,20 +33,41 @@ func (e *Engine) Dump() (map[string]string, error) {
 	}
 }
 
-// Damage replaces every record whose opened value matches by nonsense.
-func (e *Engine) Damage(match func(key string) bool) error {
+// Damage replaces the opened values of records by what change makes of them.
+func (e *Engine) Damage(change func(key, value string) string) error {
 	records, err := e.Dump()
 	if err != nil {
 		return err
 	}
 	var set store.ChangeSet
-	for key := range records {
-		if match(key) {
-			set.Put([]byte(key), []byte("nonsense"))
+	for key, value := range records {
+		if changed := change(key, value); changed != value {
+			set.Put([]byte(key), []byte(changed))
 		}
 	}
 	return e.store.Apply(&set)
 }
 
-// SetAfterFunc replaces time.AfterFunc in an engine's options.
-func SetAfterFunc(o *Options, f func(d time.Duration, f func()) (stop func() bool)) { o.afterFunc = f }
+// CopySession stores copies of a client's session under other ids of the same length, as if each had been begun by itself.
+func (c *Client) CopySession(from SessionID, to []SessionID) error {
+	client := store.Client(c.instance)
+	keys := c.engine.store.Keys()
+	hash := keys.Session(client, []byte(from))
+	records, err := c.engine.store.Range(store.Range{Low: client.Proteus(nil, nil), High: store.PrefixEnd(nil, client.Proteus(nil, nil))})
+	at := slices.IndexFunc(records, func(r store.Record) bool { return bytes.HasSuffix(r.Key, hash[:]) })
+	if err != nil || at < 0 {
+		return errors.Join(err, errors.New("no such session"))
+	}
+	prefix := bytes.TrimSuffix(records[at].Key, hash[:])
+	for ids := range slices.Chunk(to, 5000) {
+		var set store.ChangeSet
+		for _, id := range ids {
+			hash := keys.Session(client, []byte(id))
+			set.Put(append(bytes.Clone(prefix), hash[:]...), bytes.Replace(records[at].Value, []byte(from), []byte(id), 1))
+		}
+		if err := c.engine.store.Apply(&set); err != nil {
+			return err
+		}
+	}
+	return nil
+}

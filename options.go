@@ -45,18 +45,18 @@ type Options struct {
 	SendTimeout time.Duration
 	// RetryPause comes before the first repetition of a send, and doubles each time up to a minute. 0 is 250 ms.
 	RetryPause time.Duration
-	// IdleAfter is how long a conversation that nobody uses keeps its memory. 0 is five minutes, negative is for ever.
+	// IdleAfter is how long a conversation or session that nobody uses keeps its memory. 0 is five minutes, negative is for ever.
 	IdleAfter time.Duration
-	// StateBytes bounds the memory, by estimate, of conversations at rest: beyond it those not used for longest are dropped from memory, and read from
+	// StateBytes bounds the memory, by estimate, of conversations and sessions at rest: beyond it those not used for longest are dropped from memory, and read from
 	// the directory when they are used again. 0 is 256 MiB, negative is no bound.
 	StateBytes int64
-	// LeaseGenerations lets EncryptMessage outside transactions return without a sync, but for one call in 64, which reserves the keys of the 63 that
+	// LeaseGenerations lets EncryptMessage outside transactions return without a sync, but for one call in 16, which reserves the keys of the 15 that
 	// follow. The price: after a crash, a Close or when the conversation leaves memory, the rest of the block is never used, which receivers see as messages
 	// lost; and who has the directory and its key can derive the keys of the messages sent since the block began. No key is used twice in either case.
 	LeaseGenerations bool
 	// MaxCalls and MaxCallBytes bound the calls that wait in the whole engine and the bytes they hold; beyond them a call answers [CodeBusy]. 0 is 65,536 and 256 MiB.
 	MaxCalls, MaxCallBytes int64
-	// MaxConversationCalls and MaxConversationBytes bound the same for one conversation. 0 is 4,096 and 64 MiB.
+	// MaxConversationCalls and MaxConversationBytes bound the same for one conversation or session. 0 is 4,096 and 64 MiB.
 	MaxConversationCalls, MaxConversationBytes int64
 	// CacheBytes bounds the cache of stored records. 0 is 64 MiB, 8 MiB in memory.
 	CacheBytes int64

@@ -23,9 +23,11 @@ func TestPitfallS2LoadErrorIsNotAbsence(t *testing.T) {
 	touched := r.dump()
 	r.advance(1)
 	changed := r.dump()
-	if err := r.engine.Damage(func(key string) bool {
-		_, was := good[key]
-		return was && touched[key] == good[key] && changed[key] != good[key] // the head, among those
+	if err := r.engine.Damage(func(key, value string) string {
+		if _, was := good[key]; was && touched[key] == good[key] && changed[key] != good[key] { // the head, among those
+			return "nonsense"
+		}
+		return value
 	}); err != nil {
 		t.Fatal(err)
 	}

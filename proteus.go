@@ -26,7 +26,7 @@ type CryptoboxSkipped = messages.CryptoboxSkipped
 
 // Proteus is the client's side of the older protocol: sessions between two devices. Each session is an actor of its own; what is said of conversations
 // holds for them: calls stand alone on a [Client], and become durable together on a [Tx]. Calls before Init answer [CodeProteusNotInitialized].
-type Proteus struct{ scope }
+type Proteus struct{ scope scope }
 
 // Proteus returns the older protocol of this client.
 func (s scope) Proteus() Proteus { return Proteus{s} }

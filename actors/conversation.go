@@ -12,20 +12,12 @@ import (
 // conversation owns one conversation of one client: its committed group, what the
 // transaction that holds its guard has staged, the requests that wait, and its own
 // commits on their way.
-//
-// Single calls are gathered and run together when the run letter comes: what has
-// arrived by then is staged one after the other, applied at once, and answered in
-// the order of arrival. While the actor waits for the disk the next batch gathers.
 type conversation struct {
-	sys    *System
-	client *client
-	entry  *entry
-	id     messages.ConversationID
-	key    store.ConversationKey
+	queue
+	sys *System
+	id  messages.ConversationID
+	key store.ConversationKey
 
-	guard   namedGuard
-	batch   []*task // single calls that run at the next run letter
-	running bool    // that letter is on its way
 	current []*task // the batch that runs now
 	serving *task   // whose step runs now: a panic costs it its answer
 	apart   int     // messages to be opened apart from other conversations', see openApart
@@ -37,18 +29,16 @@ type conversation struct {
 	closed  bool
 }
 
-// run tells the conversation to work off its batch.
-type run struct{}
-
 // wake tells a conversation to load and to settle what is in doubt. It carries a
 // hold on the entry.
 type wake struct{}
 
-func (run) letter()  {}
 func (wake) letter() {}
 
 func newConversation(s *System, c *client, e *entry) *conversation {
-	return &conversation{sys: s, client: c, entry: e, id: e.key.id, key: s.keys.Conversation(c.keys, []byte(e.key.id))}
+	made := &conversation{sys: s, id: e.key.id, key: s.keys.Conversation(c.keys, []byte(e.key.id))}
+	made.queue = queue{client: c, entry: e, granted: made.begin}
+	return made
 }
 
 func (c *conversation) receive(l letter) {
@@ -104,7 +94,6 @@ func (c *conversation) handle(l letter) {
 	case *task:
 		c.take(l)
 	case run:
-		c.running = false
 		c.runBatch()
 	case cancelTask:
 		c.cancel(l.task)
@@ -135,14 +124,26 @@ func (c *conversation) handle(l letter) {
 		}
 		c.closed = true
 		c.stopResend()
-		c.drop(func(claim) bool { return true }, messages.ErrClosed)
+		c.close()
 	}
 }
 
 func (c *conversation) stopped() {
 	c.stopResend()
-	c.drop(func(claim) bool { return true }, messages.ErrClosed)
+	c.close()
+	c.forgetKeys()
 	c.entry.weigh(0)
+}
+
+// forgetKeys overwrites the keys that are in memory, once nothing is asked of the
+// conversation any more. Goroutines that still wait for the delivery service read a
+// bundle, and nothing of this.
+func (c *conversation) forgetKeys() {
+	c.state.wipe()
+	if c.stage != nil {
+		c.stage.state.wipe()
+	}
+	c.state = nil
 }
 
 // take accepts a request. Reads are served at once. Everything else needs the guard;
@@ -209,8 +210,8 @@ func (c *conversation) letIn() {
 	}
 }
 
-// granted serves a request that has the guard.
-func (c *conversation) granted(t *task) {
+// begin serves a request that has the guard.
+func (c *conversation) begin(t *task) {
 	if t.tx == nil {
 		c.gather(t)
 		return
@@ -223,19 +224,9 @@ func (c *conversation) granted(t *task) {
 	c.step(t)
 }
 
-// gather puts a single call into the batch.
-func (c *conversation) gather(t *task) {
-	c.batch = append(c.batch, t)
-	if !c.running {
-		c.running = true
-		c.entry.actor.send(run{})
-	}
-}
-
 // runBatch stages all gathered calls, applies once, and answers.
 func (c *conversation) runBatch() {
-	batch := c.batch
-	c.batch = nil
+	batch := c.gathered()
 	if len(batch) == 0 {
 		c.serve()
 		return
@@ -248,7 +239,7 @@ func (c *conversation) runBatch() {
 		return
 	}
 	// After a panic they are still there to be answered.
-	c.current = slices.Clone(batch)
+	c.current = batch
 	c.stageBatch(batch)
 	c.current, c.serving = nil, nil
 }
@@ -429,43 +420,10 @@ func (c *conversation) step(t *task) {
 	}
 }
 
-// serve grants the guard to those who wait, as far as it is free.
-func (c *conversation) serve() {
-	for len(c.batch) == 0 {
-		w, ok := c.guard.next()
-		if !ok {
-			break
-		}
-		c.granted(w.task)
-		for w.tx == nil {
-			// All single calls that wait in a row run in one batch.
-			if len(c.guard.waiting) == 0 || c.guard.waiting[0].tx != nil {
-				break
-			}
-			if w, ok = c.guard.next(); !ok {
-				break
-			}
-			c.granted(w.task)
-		}
-	}
-	c.report()
-}
-
-func (c *conversation) report() {
-	c.guard.report(c.client.coordinator, resource{c.entry.actor, ""})
-}
-
 // cancel answers a request that still waits; one whose commit is on its way gives up
 // waiting, and the commit stays in doubt.
 func (c *conversation) cancel(t *task) {
-	for i, b := range c.batch {
-		if b == t {
-			c.batch = append(c.batch[:i], c.batch[i+1:]...)
-			t.answer(nil, t.ctx.Err())
-			break
-		}
-	}
-	c.drop(func(w claim) bool { return w.task == t }, t.ctx.Err())
+	c.queue.cancel(t)
 	if s := c.sending; s != nil && s.task == t {
 		s.cancel(t.ctx.Err())
 	}
@@ -477,16 +435,6 @@ func (c *conversation) cancel(t *task) {
 				break
 			}
 		}
-	}
-}
-
-func (c *conversation) drop(match func(claim) bool, err error) {
-	dropped := c.guard.drop(match)
-	for _, w := range dropped {
-		w.task.answer(nil, err)
-	}
-	if len(dropped) > 0 {
-		c.serve()
 	}
 }
 
@@ -533,11 +481,11 @@ func (c *conversation) abort(tx *transaction) {
 		})
 	}
 	if st := c.stage; st != nil && st.tx == tx {
-		st.changes.Wipe()
 		if err := c.keepHanded(st); err != nil {
 			c.sys.log.Error("abort", logID(c.id), logError(err))
 			c.state = nil
 		}
+		c.discard(st)
 	}
 	c.leave(tx)
 }

@@ -87,7 +87,9 @@ func (c *conversation) proves(st *stage, t *task, f *inflight, message []byte) b
 	for range maxNeed {
 		var need *mlsgroup.Need
 		if err == nil {
-			_, err = next.Process(c.input(t, nil), message)
+			var step *mlsgroup.Transition
+			step, err = next.Process(c.input(t, nil), message)
+			step.Wipe(next)
 			return err == nil
 		}
 		if !errors.As(err, &need) || base == nil {

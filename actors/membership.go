@@ -37,7 +37,9 @@ func (c *conversation) adopt(st *stage, r adopt) (messages.Reply, error) {
 		}
 		c.dropJoins(st)
 	}
-	st.state = &state{incarnation: incarnation, adopted: r.signer}
+	signer := *r.signer
+	signer.Private = signer.Private.Clone() // the conversation wipes its own
+	st.state = &state{incarnation: incarnation, adopted: &signer}
 	c.stagePointer(st)
 	c.advance(st, r.transition)
 	if st.welcomed = r.welcome; r.welcome {

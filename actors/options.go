@@ -39,17 +39,17 @@ type Options struct {
 	// RetryPause is the pause before the first Retry and the first resend of a
 	// commit in doubt; it doubles each time, up to a minute. 0 is 250 ms.
 	RetryPause time.Duration
-	// IdleAfter is how long a conversation nobody asks keeps its memory. 0 is five
+	// IdleAfter is how long a conversation or session nobody asks keeps its memory. 0 is five
 	// minutes, negative is for ever.
 	IdleAfter time.Duration
 
-	// StateBytes bounds the memory, by estimate, of the conversations that nobody is
+	// StateBytes bounds the memory, by estimate, of the conversations and sessions that nobody is
 	// asking: beyond it those not asked for longest are dropped from memory, and read
 	// from the store when they are asked again. 0 is 256 MiB, negative is no bound.
 	StateBytes int64
 
 	// LeaseGenerations lets single calls of EncryptMessage answer without a sync, but
-	// for one in 64: that one reserves the generations of the others. See spent.go.
+	// for one in 16: that one reserves the generations of the others. See spent.go.
 	LeaseGenerations bool
 
 	// MaxRequests and MaxBytes bound what waits in the whole engine: 0 is 65,536
@@ -63,6 +63,7 @@ type Options struct {
 
 	host  func() host                     // nil: protoactor
 	apply func(...*store.ChangeSet) error // nil: the Store's
+	read  store.Reader                    // nil: the Store
 }
 
 // Bounds that are not options.
@@ -70,7 +71,7 @@ const (
 	maxTries        = 3           // of an operation that gives way in a deadlock
 	maxRetries      = 5           // of one send
 	maxResendPause  = time.Minute // between resends of a commit in doubt
-	reserveBlock    = 64          // own generations reserved at a time
+	reserveBlock    = 16          // own generations reserved at a time: half of a receiver's usual window, see spent.go
 	maxEarly        = 1000        // buffered future messages of a conversation
 	maxEarlyBytes   = 4 << 20     // and their bytes
 	maxEarlyCommits = 4           // buffered commits of unknown proposals
@@ -99,6 +100,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.apply == nil {
 		o.apply = o.Store.Apply
+	}
+	if o.read == nil {
+		o.read = o.Store
 	}
 	if o.host == nil {
 		o.host = newProtoHost

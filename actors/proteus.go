@@ -444,18 +444,17 @@ func (a *clientActor) createPreKey(tx *transaction, r messages.CreatePreKey) (me
 			return nil, err
 		}
 	}
-	old, err := a.preKey(tx, r.ID)
-	if err != nil {
-		return nil, err
-	}
-	if old != nil {
-		defer old.Wipe()
-		switch {
-		case r.Replace:
-		case r.ID == proteus.LastResort:
+	if !r.Replace { // else even one that cannot be read
+		old, err := a.preKey(tx, r.ID)
+		if err != nil {
+			return nil, err
+		}
+		if old != nil {
+			defer old.Wipe()
+			if r.ID != proteus.LastResort {
+				return nil, messages.ErrPreKeyExists
+			}
 			return messages.PreKeyCreated{ID: r.ID, Bundle: old.Bundle(id.PublicKey()).Marshal()}, nil
-		default:
-			return nil, messages.ErrPreKeyExists
 		}
 	}
 	k, err := proteus.NewPreKey(a.sys.options.Rand, r.ID)

@@ -308,14 +308,6 @@ func (c *conversation) endSend(s *sending, reply messages.Reply, err error) {
 	c.kick()
 }
 
-// kick makes the actor serve who waits, in a turn of its own.
-func (c *conversation) kick() {
-	if !c.running {
-		c.running = true
-		c.entry.actor.send(run{})
-	}
-}
-
 // newInflight describes an own commit.
 func (c *conversation) newInflight(own *mlsgroup.OwnCommit, epoch, incarnation uint64, join bool) *inflight {
 	return &inflight{

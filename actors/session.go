@@ -13,18 +13,12 @@ import (
 )
 
 // session owns one Proteus session of one client. It lives as a conversation does:
-// a guard, single calls in batches, what a transaction stages beside what is
-// committed; and the same law. What differs is that there is no delivery service to
-// wait for.
+// a queue, what a transaction stages beside what is committed, and the same law. What
+// differs is that there is no delivery service to wait for.
 type session struct {
-	sys    *System
-	client *client
-	entry  *entry
-	id     messages.SessionID
-
-	guard   namedGuard
-	batch   []*task
-	running bool
+	queue
+	sys *System
+	id  messages.SessionID
 
 	loaded    bool
 	committed *proteus.Session // nil: there is none
@@ -112,13 +106,24 @@ type (
 var errWantsPreKey = errors.New("actors: message wants its prekey")
 
 func newSession(s *System, c *client, e *entry) *session {
-	return &session{sys: s, client: c, entry: e, id: messages.SessionID(e.key.id)}
+	made := &session{sys: s, id: messages.SessionID(e.key.id)}
+	made.queue = queue{client: c, entry: e, granted: made.begin}
+	return made
 }
 
 func (s *session) receive(l letter) {
 	if err := safely(s.sys.log, "session", func() error { s.handle(l); return nil }); err != nil {
 		s.broken(l, err)
 	}
+	s.entry.weigh(s.memory())
+}
+
+// memory estimates what the session holds, in bytes.
+func (s *session) memory() int64 {
+	if s.committed == nil {
+		return restBytes
+	}
+	return restBytes + int64(s.committed.MemoryBytes())
 }
 
 // broken answers whom a panic has cut off, and drops what is in memory.
@@ -145,7 +150,6 @@ func (s *session) handle(l letter) {
 	case *task:
 		s.take(l)
 	case run:
-		s.running = false
 		s.runBatch()
 	case cancelTask:
 		s.cancel(l.task)
@@ -162,13 +166,14 @@ func (s *session) handle(l letter) {
 			defer close(l.closed)
 		}
 		s.closed = true
-		s.drop(func(claim) bool { return true }, messages.ErrClosed)
+		s.close()
 	}
 }
 
 func (s *session) stopped() {
-	s.drop(func(claim) bool { return true }, messages.ErrClosed)
+	s.close()
 	s.forget()
+	s.entry.weigh(0)
 }
 
 // forget wipes what is in memory. It is read again when it is needed.
@@ -188,6 +193,11 @@ func (s *session) take(t *task) {
 		t.answer(nil, messages.ErrClosed)
 		return
 	}
+	if r, ok := t.request.(readStep); ok && (t.tx == nil || !s.guard.holds(t.tx)) {
+		reply, err := s.readCommitted(r)
+		t.answer(reply, err)
+		return
+	}
 	if !s.guard.admit(claim{t.tx, true, t}) {
 		s.report()
 		return
@@ -195,13 +205,18 @@ func (s *session) take(t *task) {
 	s.granted(t)
 }
 
-func (s *session) granted(t *task) {
+// readCommitted answers a read outside of the transaction that holds the guard.
+func (s *session) readCommitted(r readStep) (messages.Reply, error) {
+	if err := s.load(r.local); err != nil {
+		return nil, err
+	}
+	return s.perform(&sessionStage{session: s.committed}, r)
+}
+
+// begin serves a task that has the guard.
+func (s *session) begin(t *task) {
 	if t.tx == nil {
-		s.batch = append(s.batch, t)
-		if !s.running {
-			s.running = true
-			s.entry.actor.send(run{})
-		}
+		s.gather(t)
 		return
 	}
 	if s.stage == nil {
@@ -209,7 +224,16 @@ func (s *session) granted(t *task) {
 		s.entry.hold()
 		t.tx.actor.send(enlisted{s.entry.actor})
 	}
-	reply, err := s.step(s.stage, t)
+	var reply messages.Reply
+	err := safely(s.sys.log, "step", func() (err error) {
+		reply, err = s.step(s.stage, t)
+		return err
+	})
+	if errors.Is(err, messages.ErrInternal) {
+		// What is staged may be half of a step: the transaction cannot finish.
+		s.forget()
+		t.tx.actor.send(doom{err})
+	}
 	t.answer(reply, err)
 }
 
@@ -226,14 +250,11 @@ func (s *session) step(st *sessionStage, t *task) (messages.Reply, error) {
 
 // runBatch stages all gathered calls, applies once and answers.
 func (s *session) runBatch() {
-	batch := s.batch
-	s.batch = nil
+	batch := s.gathered()
 	// A transaction may have come between a call and its turn.
 	if len(s.guard.holders) > 0 {
 		for _, t := range batch {
-			if s.guard.admit(claim{nil, true, t}) {
-				s.granted(t)
-			}
+			s.guard.admit(claim{nil, true, t})
 		}
 		s.report()
 		return
@@ -246,18 +267,9 @@ func (s *session) runBatch() {
 				replies[i].reply, replies[i].err = s.step(st, t)
 			}
 		}
-		return nil
+		return s.commit(st)
 	})
-	if err == nil {
-		changes := s.changes(st)
-		if changes.Len() > 0 {
-			err = s.sys.apply(changes)
-		}
-		changes.Wipe()
-	}
-	if err == nil {
-		s.swap(st)
-	} else {
+	if err != nil {
 		st.drop(s.committed)
 		s.forget()
 	}
@@ -268,6 +280,19 @@ func (s *session) runBatch() {
 		t.answer(replies[i].reply, replies[i].err)
 	}
 	s.serve()
+}
+
+// commit makes a stage durable, and current.
+func (s *session) commit(st *sessionStage) error {
+	changes := s.changes(st)
+	defer changes.Wipe()
+	if changes.Len() > 0 {
+		if err := s.sys.apply(changes); err != nil {
+			return err
+		}
+	}
+	s.swap(st)
+	return nil
 }
 
 // localOf returns the identity that comes with a step.
@@ -553,39 +578,6 @@ func (s *session) leave(tx *transaction) {
 	}
 	tx.actor.send(settled{participant: s.entry.actor})
 	s.serve()
-}
-
-func (s *session) serve() {
-	for {
-		c, ok := s.guard.next()
-		if !ok {
-			break
-		}
-		s.granted(c.task)
-	}
-	s.report()
-}
-
-func (s *session) report() {
-	s.guard.report(s.client.coordinator, resource{s.entry.actor, ""})
-}
-
-func (s *session) cancel(t *task) {
-	if at := slices.Index(s.batch, t); at >= 0 {
-		s.batch = slices.Delete(s.batch, at, at+1)
-		t.answer(nil, t.ctx.Err())
-	}
-	s.drop(func(c claim) bool { return c.task == t }, t.ctx.Err())
-}
-
-func (s *session) drop(match func(claim) bool, err error) {
-	dropped := s.guard.drop(match)
-	for _, c := range dropped {
-		c.task.answer(nil, err)
-	}
-	if len(dropped) > 0 {
-		s.serve()
-	}
 }
 
 // Records of Proteus.

@@ -22,7 +22,7 @@ import (
 type System struct {
 	options Options
 	log     *zap.Logger
-	store   *store.Store
+	store   store.Reader
 	keys    store.Keys
 	memory  *pki.Memory // of the certificates that clients have verified
 	host    host
@@ -63,7 +63,7 @@ func Start(o Options) (*System, error) {
 	s := &System{
 		options:       o,
 		log:           o.Logger,
-		store:         o.Store,
+		store:         o.read,
 		keys:          o.Store.Keys(),
 		memory:        pki.NewMemory(maxRemembered),
 		host:          o.host(),
@@ -262,7 +262,7 @@ func (e *entry) release() {
 	}
 }
 
-// weigh counts the conversation as so many bytes.
+// weigh counts the conversation or session as so many bytes.
 func (e *entry) weigh(n int64) {
 	e.sys.resident.Add(n - e.bytes.Swap(n))
 }
@@ -301,8 +301,8 @@ func (s *System) find(key entryKey) *entry {
 	return e
 }
 
-// sweep drops conversations from memory that nobody has asked for a while, and those
-// not asked for longest when all together hold too much. Their state is in the store.
+// sweep drops conversations and sessions from memory that nobody has asked for a
+// while, and those not asked for longest when all together hold too much. Their state is in the store.
 func (s *System) sweep() {
 	var tick <-chan time.Time
 	if s.options.IdleAfter > 0 {
@@ -322,7 +322,7 @@ func (s *System) sweep() {
 	}
 }
 
-// passivate drops the conversations that have been idle for so long.
+// passivate drops the conversations and sessions that have been idle for so long.
 func (s *System) passivate(idle time.Duration) {
 	before := int64(time.Since(s.started) - idle)
 	var stops []<-chan struct{}
@@ -340,7 +340,7 @@ func (s *System) isCrowded() bool {
 	return s.options.StateBytes >= 0 && s.resident.Load() > s.options.StateBytes
 }
 
-// makeRoom drops idle conversations, those first that have been idle for longest,
+// makeRoom drops idle conversations and sessions, those first that have been idle for longest,
 // until the others hold a good deal less than limit bytes.
 func (s *System) makeRoom(limit int64) {
 	excess := s.resident.Load() - limit + limit/restFraction

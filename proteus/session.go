@@ -208,6 +208,19 @@ func (s *Session) Remote() PublicKey { return s.remote }
 // Local returns the identity of this device.
 func (s *Session) Local() PublicKey { return s.local.PublicKey() }
 
+// MemoryBytes estimates what the session occupies in memory, its identity apart.
+func (s *Session) MemoryBytes() int {
+	const each, eachState, eachChain, eachKey = 160, 320, 128, 68
+	n := each
+	for _, st := range s.states {
+		n += eachState + len(st.receive)*eachChain
+		for i := range st.receive {
+			n += len(st.receive[i].skipped) * eachKey
+		}
+	}
+	return n
+}
+
 // Wipe ends the life of the session's secrets.
 func (s *Session) Wipe() {
 	for _, st := range s.states {

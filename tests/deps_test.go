@@ -18,7 +18,7 @@ const layers = `
 	actors
 	.
 	tests/enginetest tests/acmetest
-	cmd/engine bench bench/table tests
+	cmd/engine examples/echobot bench bench/table tests
 `
 
 // owners names the only packages that may import an outside module, and why nobody else may.

@@ -1,4 +1,5 @@
-// Package interop holds live conversations between this engine and software that nobody here wrote: Wire's CoreCrypto and ts-mls, which run in Node.
+// Package interop holds live conversations between this engine and software that nobody here wrote: Wire's CoreCrypto, ts-mls and, for Proteus, Wire's
+// @wireapp/proteus, all of which run in Node.
 // docs/interop.md is what came out.
 package interop
 
@@ -15,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -32,7 +34,7 @@ func installPeers(t *testing.T) {
 	t.Helper()
 	for _, program := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("NO INTEROP TESTS: %s is not installed, so CoreCrypto and ts-mls cannot run", program)
+			t.Skipf("NO INTEROP TESTS: %s is not installed, so the peers cannot run", program)
 		}
 	}
 	lock, err := os.ReadFile(filepath.Join(nodeDir, "package-lock.json"))
@@ -97,6 +99,13 @@ type call struct {
 	KeyPackages    [][]byte `json:"keyPackages,omitempty"`
 	ExternalSender []byte   `json:"externalSender,omitempty"`
 
+	Session   conclave.SessionID   `json:"session,omitempty"`
+	Sessions  []conclave.SessionID `json:"sessions,omitempty"`
+	PreKey    uint16               `json:"preKey,omitempty"`
+	Bundle    []byte               `json:"bundle,omitempty"`
+	Plaintext []byte               `json:"plaintext"`
+	Size      int                  `json:"size,omitempty"`
+
 	Answer  int    `json:"answer,omitempty"`
 	Verdict string `json:"verdict,omitempty"`
 	Reason  string `json:"reason,omitempty"`
@@ -131,9 +140,15 @@ type result struct {
 	Epoch       uint64
 	Members     []string
 	Exported    []byte
+
+	Bundle             []byte
+	Plaintext          []byte
+	Messages           map[conclave.SessionID][]byte
+	Own, Local, Remote string // fingerprints
+	Nanoseconds        int64  // of an operation
 }
 
-// peerError is an error of a peer. Code is CoreCrypto's name for it, or the name of ts-mls's class.
+// peerError is an error of a peer. Code is CoreCrypto's name for it, the name of ts-mls's class, or the number of an error of Proteus.
 type peerError struct {
 	Code    string
 	Message string
@@ -249,6 +264,17 @@ func (n *node) ask(c call) (result, error) {
 	}
 	var made result
 	return made, json.Unmarshal(r.OK, &made)
+}
+
+// do makes a call for a client. An operation that the peer does not have is errUnsupported.
+func (n *node) do(op, client string, c call) (result, error) {
+	c.Op, c.Client = op, client
+	r, err := n.ask(c)
+	if e, ok := errors.AsType[*peerError](err); ok && e.Code == "Unsupported" {
+		name, _, _ := strings.Cut(n.version, " ")
+		err = errUnsupported(name + ": " + e.Message)
+	}
+	return r, err
 }
 
 // commit carries a peer's commit to the delivery service and the verdict back.

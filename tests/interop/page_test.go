@@ -21,6 +21,15 @@ Peers: %s.
 - empty: not played. What the row tries does not depend on the primitives, and these take a peer in JavaScript too long.
 `
 
+const proteusBegin = `
+## Proteus
+
+Every scenario ends with texts to and fro, and both devices compare the fingerprints of both ends.
+
+| scenario | CoreCrypto | @wireapp/proteus |
+| --- | --- | --- |
+`
+
 // renderMatrix writes the page from the results.
 func renderMatrix() string {
 	var b strings.Builder
@@ -32,6 +41,11 @@ func renderMatrix() string {
 			}
 		}
 	}
+	for _, p := range proteusPeers {
+		if !slices.Contains(versions, p.node.version) {
+			versions = append(versions, p.node.version)
+		}
+	}
 	fmt.Fprintf(&b, pageBegin, strings.Join(versions, ", "))
 	var notes []string
 	note := func(text string) int {
@@ -41,6 +55,17 @@ func renderMatrix() string {
 			notes = append(notes, text)
 		}
 		return i + 1
+	}
+	cell := func(err error, peer string, k *known) {
+		var unsupported errUnsupported
+		switch {
+		case err == nil:
+			b.WriteString(" yes |")
+		case errors.As(err, &unsupported):
+			fmt.Fprintf(&b, " – (%d) |", note(string(unsupported)))
+		default:
+			fmt.Fprintf(&b, " no (%d) |", note(peer+": "+k.because))
+		}
 	}
 	for _, p := range peers {
 		fmt.Fprintf(&b, "\n## %s\n\n| scenario |", p.name)
@@ -55,19 +80,18 @@ func renderMatrix() string {
 					b.WriteString(" |")
 					continue
 				}
-				err := p.results[row][column]
-				var unsupported errUnsupported
-				switch {
-				case err == nil:
-					b.WriteString(" yes |")
-				case errors.As(err, &unsupported):
-					fmt.Fprintf(&b, " – (%d) |", note(string(unsupported)))
-				default:
-					fmt.Fprintf(&b, " no (%d) |", note(fmt.Sprintf("%s: %s", p.name, p.knownOf(sc.name).because)))
-				}
+				cell(p.results[row][column], p.name, knownOf(p.known, sc.name))
 			}
 			b.WriteString("\n")
 		}
+	}
+	b.WriteString(proteusBegin)
+	for row, sc := range proteusScenarios {
+		fmt.Fprintf(&b, "| %s |", sc.name)
+		for _, p := range proteusPeers {
+			cell(p.results[row], p.name, knownOf(p.known, sc.name))
+		}
+		b.WriteString("\n")
 	}
 	b.WriteString("\n## Notes\n\n")
 	for i, n := range notes {

@@ -3,7 +3,6 @@ package interop
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/tests/enginetest"
@@ -229,18 +228,11 @@ func (p *peerParty) ID() conclave.ClientID { return p.id }
 
 // do makes a call for this client.
 func (p *peerParty) do(op string, id conclave.ConversationID, c call) (result, error) {
-	c.Op, c.Client, c.Group = op, string(p.id), string(id)
+	c.Group = string(id)
 	if c.Policy = 1; p.encrypted {
 		c.Policy = 2
 	}
-	r, err := p.ask(c)
-	if codeOf(err) == "Unsupported" {
-		var e *peerError
-		errors.As(err, &e)
-		name, _, _ := strings.Cut(p.version, " ")
-		return r, errUnsupported(name + ": " + e.Message)
-	}
-	return r, err
+	return p.node.do(op, string(p.id), c)
 }
 
 func (p *peerParty) publish(count int) error {

@@ -45,7 +45,7 @@ func must[T any](v T, err error) T {
 }
 
 // play runs a scenario and returns what ended it early.
-func (s *stage) play(scene func(*stage)) (err error) {
+func play[S any](s S, scene func(S)) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			f, ok := r.(failure)

@@ -10,7 +10,8 @@ const basic = cc.CredentialType.Basic;
 
 // The buffered kinds are errors to CoreCrypto and outcomes to the Go side.
 const buffered = ['BufferedFutureMessage', 'BufferedCommit', 'UnmergedPendingGroup'];
-const codeOf = (e) => e.context?.type ?? e.type ?? 'Other';
+// Errors of Proteus go by their number.
+const codeOf = (e) => e.context?.errorCode ?? e.context?.type ?? e.type ?? 'Other';
 
 const outcome = (m) => ({
   outcome: m.message ? 'Text' : m.hasEpochChanged ? 'Commit' : 'Proposal',
@@ -138,9 +139,69 @@ class Client {
   }
 }
 
+class ProteusClient {
+  constructor(core) {
+    this.core = core;
+  }
+
+  in(work) {
+    return this.core.transaction(work);
+  }
+
+  async preKey({ preKey, on: signed }) {
+    if (signed) throw new Unsupported('its API signs no prekeys');
+    const last = preKey === cc.CoreCrypto.proteusLastResortPrekeyId();
+    return { bundle: text(await this.in((x) => (last ? x.proteusLastResortPrekey() : x.proteusNewPrekey(preKey)))) };
+  }
+
+  async begin({ session, bundle }) {
+    await this.in((x) => x.proteusSessionFromPrekey(session, bytes(bundle)));
+  }
+
+  async seal({ session, plaintext }) {
+    return { message: text(await this.in((x) => x.proteusEncrypt(session, bytes(plaintext)))) };
+  }
+
+  async sealBatch({ sessions, plaintext }) {
+    const made = await this.in((x) => x.proteusEncryptBatched(sessions, bytes(plaintext)));
+    return { messages: Object.fromEntries([...made].map(([s, m]) => [s, text(m)])) };
+  }
+
+  async unseal({ session, message }) {
+    const m = bytes(message);
+    const plaintext = await this.in(async (x) =>
+      (await x.proteusSessionExists(session)) ? x.proteusDecrypt(session, m) : x.proteusSessionFromMessage(session, m),
+    );
+    return { plaintext: text(plaintext) };
+  }
+
+  async fingerprints({ session }) {
+    return {
+      own: await this.core.proteusFingerprint(),
+      local: await this.core.proteusFingerprintLocal(session),
+      remote: await this.core.proteusFingerprintRemote(session),
+    };
+  }
+
+  bundleFingerprint({ bundle }) {
+    return { own: cc.CoreCrypto.proteusFingerprintPrekeybundle(bytes(bundle)) };
+  }
+
+  async forget({ session }) {
+    await this.in((x) => x.proteusSessionDelete(session));
+  }
+}
+
+// Without suites it is a client that speaks Proteus only.
 async function open(name, { suites }) {
   const key = new cc.DatabaseKey(crypto.getRandomValues(new Uint8Array(32)));
-  const client = new Client(name, await cc.CoreCrypto.deferredInit({ databaseName: name, key }));
+  const core = await cc.CoreCrypto.deferredInit({ databaseName: name, key });
+  if (!suites) {
+    const client = new ProteusClient(core);
+    await client.in((x) => x.proteusInit());
+    return client;
+  }
+  const client = new Client(name, core);
   await client.core.provideTransport({
     sendCommitBundle: (b) => client.sendCommitBundle(b),
     sendMessage: async () => 'success',

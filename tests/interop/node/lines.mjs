@@ -65,7 +65,7 @@ export function serve(version, open, codeOf) {
     try {
       write({ id, ok: await run(rest) });
     } catch (e) {
-      write({ id, error: { code: e.code ?? codeOf(e), message: String(e.message ?? e) } });
+      write({ id, error: { code: String(e.code ?? codeOf(e)), message: String(e.message ?? e) } });
     }
   });
   lines.on('close', () => process.exit(0));

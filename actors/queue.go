@@ -1,0 +1,99 @@
+package actors
+
+import (
+	"slices"
+
+	"github.com/conclave-mls/conclave/messages"
+)
+
+// queue orders the requests of an actor that owns one guarded thing, a conversation or
+// a session: those that wait for the guard, and the single calls that run together.
+//
+// Single calls are gathered until the run letter comes: what has arrived by then is
+// staged one after the other, applied at once, and answered in the order of arrival.
+// While the actor waits for the disk the next batch gathers.
+type queue struct {
+	client *client
+	entry  *entry
+	// granted serves a task that has the guard.
+	granted func(*task)
+
+	guard   namedGuard
+	batch   []*task // single calls that run at the next run letter
+	running bool    // that letter is on its way
+}
+
+// run tells an actor to work off its batch.
+type run struct{}
+
+func (run) letter() {}
+
+// gather puts a single call into the batch.
+func (q *queue) gather(t *task) {
+	q.batch = append(q.batch, t)
+	q.kick()
+}
+
+// kick makes the actor work off the batch and serve who waits, in a turn of its own.
+func (q *queue) kick() {
+	if !q.running {
+		q.running = true
+		q.entry.actor.send(run{})
+	}
+}
+
+// gathered takes the batch, when the run letter has come.
+func (q *queue) gathered() []*task {
+	batch := q.batch
+	q.batch, q.running = nil, false
+	return batch
+}
+
+// serve grants the guard to those who wait, as far as it is free. What is gathered
+// goes first; single calls that wait in a row are gathered together.
+func (q *queue) serve() {
+	for len(q.batch) == 0 {
+		c, ok := q.guard.next()
+		if !ok {
+			break
+		}
+		q.granted(c.task)
+		for c.tx == nil && len(q.guard.waiting) > 0 && q.guard.waiting[0].tx == nil {
+			if c, ok = q.guard.next(); !ok {
+				break
+			}
+			q.granted(c.task)
+		}
+	}
+	q.report()
+}
+
+// report tells the coordinator who waits.
+func (q *queue) report() {
+	q.guard.report(q.client.coordinator, resource{q.entry.actor, ""})
+}
+
+// cancel answers a task that is gathered or waits.
+func (q *queue) cancel(t *task) {
+	if at := slices.Index(q.batch, t); at >= 0 {
+		q.batch = slices.Delete(q.batch, at, at+1)
+		t.answer(nil, t.ctx.Err())
+	}
+	q.drop(func(c claim) bool { return c.task == t }, t.ctx.Err())
+}
+
+// drop answers those who wait with an error, and serves those behind them.
+func (q *queue) drop(match func(claim) bool, err error) {
+	dropped := q.guard.drop(match)
+	for _, c := range dropped {
+		c.task.answer(nil, err)
+	}
+	if len(dropped) > 0 {
+		q.serve()
+	}
+}
+
+// close answers all who wait, for good.
+func (q *queue) close() {
+	q.drop(func(claim) bool { return true }, messages.ErrClosed)
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/conclave-mls/conclave"
+	"github.com/conclave-mls/conclave/tests/enginetest"
+)
+
+// pipes are the ends of a running bot's input and output.
+type pipes struct {
+	t      *testing.T
+	in     io.WriteCloser
+	lines  *json.Decoder
+	engine *conclave.Engine
+	ended  chan error
+}
+
+func start(t *testing.T, dir string) *pipes {
+	t.Helper()
+	engine, err := conclave.Open(t.Context(), dir, conclave.Options{Key: make(conclave.Secret, conclave.KeySize)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, toBot := io.Pipe()
+	fromBot, out := io.Pipe()
+	p := &pipes{t, toBot, json.NewDecoder(fromBot), engine, make(chan error, 1)}
+	go func() {
+		p.ended <- run(context.WithoutCancel(t.Context()), engine, in, out)
+		_ = out.Close()
+	}()
+	return p
+}
+
+func (p *pipes) stop() {
+	p.t.Helper()
+	_ = p.in.Close()
+	if err := <-p.ended; err != nil {
+		p.t.Error(err)
+	}
+	if err := p.engine.Close(); err != nil {
+		p.t.Error(err)
+	}
+}
+
+func (p *pipes) put(l line) {
+	p.t.Helper()
+	if err := json.NewEncoder(p.in).Encode(l); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *pipes) next() (l line) {
+	p.t.Helper()
+	if err := p.lines.Decode(&l); err != nil {
+		p.t.Fatalf("%v, the bot ended with %v", err, <-p.ended)
+	}
+	return l
+}
+
+// ask hands the bot a message of a chat and returns its answer there.
+func (p *pipes) ask(protocol, chat string, message []byte) []byte {
+	p.t.Helper()
+	p.put(line{Protocol: protocol, Chat: chat, Message: message})
+	l := p.next()
+	if l.Protocol != protocol || l.Chat != chat {
+		p.t.Fatalf("an answer in chat %q of %q", l.Chat, l.Protocol)
+	}
+	return l.Message
+}
+
+func TestEchobot(t *testing.T) {
+	var complaints bytes.Buffer // written by the bot, read after it has ended
+	log.SetOutput(&complaints)
+	defer log.SetOutput(os.Stderr)
+	ctx := t.Context()
+	world, err := conclave.Open(ctx, "", conclave.Options{InMemory: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = world.Close() }()
+	ds := enginetest.NewDeliveryService()
+	alice, err := enginetest.Open(ctx, world, ds, "alice", conclave.ClientOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := alice.Proteus().Init(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.CreateConversation(ctx, "room", conclave.ConversationOptions{}); err != nil {
+		t.Fatal(err)
+	}
+
+	talk := func(p *pipes, text string) {
+		t.Helper()
+		sealed, err := alice.EncryptMessage(ctx, "room", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := alice.DecryptMessage(ctx, "room", p.ask("mls", "room", sealed))
+		if err != nil || string(answer.Plaintext) != text {
+			t.Errorf("to %q in MLS the answer was %q, %v", text, []byte(answer.Plaintext), err)
+		}
+		p.put(line{Protocol: "mls", Chat: "room", Message: sealed}) // again: it says nothing
+		if sealed, err = alice.Proteus().Encrypt(ctx, "bot", []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := alice.Proteus().Decrypt(ctx, "bot", p.ask("proteus", "alice", sealed))
+		if err != nil || string(got) != text {
+			t.Errorf("to %q in Proteus the answer was %q, %v", text, []byte(got), err)
+		}
+		p.put(line{Protocol: "proteus", Chat: "alice", Message: sealed})
+	}
+
+	dir := t.TempDir()
+	bot := start(t, dir)
+	first := bot.next()
+	if _, err := alice.AddMembers(ctx, "room", first.KeyPackage); err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.Proteus().SessionFromPreKey(ctx, "bot", first.PreKey); err != nil {
+		t.Fatal(err)
+	}
+	bot.put(line{Welcome: ds.Waiting("echobot", 1)[0].Message})
+	if next := bot.next(); bytes.Equal(next.KeyPackage, first.KeyPackage) {
+		t.Error("it offers a key package that is used up")
+	}
+	talk(bot, "hello")
+	bot.put(line{Protocol: "smoke", Chat: "hill"})
+	bot.put(line{Protocol: "mls", Chat: "nowhere", Message: []byte("x")})
+	bot.put(line{Protocol: "proteus", Chat: "nobody", Message: []byte("x")})
+	talk(bot, "still there?")
+	bot.stop()
+
+	bot = start(t, dir)
+	if again := bot.next(); !bytes.Equal(again.PreKey, first.PreKey) {
+		t.Error("a new life has another prekey")
+	}
+	talk(bot, "and now?")
+	bot.stop()
+	if n := strings.Count(complaints.String(), "\n"); n != 3 || !strings.Contains(complaints.String(), "smoke") {
+		t.Errorf("it complained of %d lines, want 3:\n%s", n, complaints.String())
+	}
+}
+
+// TestLength holds the program to a hundred lines.
+func TestLength(t *testing.T) {
+	b, err := os.ReadFile("main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(b, []byte("\n")); n > 100 {
+		t.Errorf("main.go has %d lines", n)
+	}
+}
