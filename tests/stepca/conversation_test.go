@@ -161,14 +161,17 @@ func TestRenewal(t *testing.T) {
 			before := m.alice.sees(m.id, m.bob, conclave.DeviceStatusValid)
 			for _, x := range []struct {
 				name    string
-				renew   func() conclave.SavedX509Credential
+				renew   func()
 				sameKey bool
 			}{
-				{"same key", func() conclave.SavedX509Credential { return m.bob.enroll(conclave.EnrollmentRotation) }, true},
-				{"same key, by calls", m.bob.renewByCalls, true},
-				{"new key", func() conclave.SavedX509Credential { return m.bob.enroll(conclave.EnrollmentNew) }, false},
+				{"same key", func() { m.bob.renew(conclave.EnrollmentRotation) }, true},
+				{"same key, by calls", func() { m.bob.rotate(m.bob.renewByCalls()) }, true},
+				{"new key", func() { m.bob.renew(conclave.EnrollmentNew) }, false},
 			} {
-				m.bob.rotate(x.renew())
+				x.renew()
+				if left, err := m.bob.Credentials(t.Context()); err != nil || len(left) != 1 {
+					t.Errorf("%s: credentials left: %v, %v", x.name, left, err)
+				}
 				m.settle()
 				after := m.alice.sees(m.id, m.bob, conclave.DeviceStatusValid)
 				if after.X509.SerialNumber == before.X509.SerialNumber || (after.Thumbprint == before.Thumbprint) != x.sameKey {

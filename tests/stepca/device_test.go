@@ -156,29 +156,35 @@ func (d *device) publish() {
 	}
 }
 
-// rotate brings a credential to everything the device has of its signature scheme: conversations, key packages, and no older credential is left.
+// rotation replaces all key packages that others can claim.
+func (d *device) rotation() conclave.RotateOptions {
+	return conclave.RotateOptions{KeyPackages: 2, Publish: func(_ context.Context, made []conclave.KeyPackageEntry) error {
+		d.Delivery.Withdraw(d.ID())
+		d.Delivery.Publish(d.ID(), made...)
+		return nil
+	}}
+}
+
+// rotate brings a credential to everything the device has of its signature scheme.
 func (d *device) rotate(saved conclave.SavedX509Credential) {
 	t := d.office.t
 	t.Helper()
-	err := d.RotateCredential(t.Context(), conclave.RotateOptions{
-		Credential:  saved.Credential.Ref,
-		KeyPackages: 2,
-		Publish: func(_ context.Context, made []conclave.KeyPackageEntry) error {
-			d.Delivery.Withdraw(d.ID())
-			d.Delivery.Publish(d.ID(), made...)
-			return nil
-		},
-	})
-	if err != nil {
+	o := d.rotation()
+	o.Credential = saved.Credential.Ref
+	if err := d.RotateCredential(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	left, err := d.Credentials(t.Context())
-	if err != nil {
+}
+
+// renew replaces the certificate everywhere, in one call.
+func (d *device) renew(kind conclave.EnrollmentKind) {
+	t := d.office.t
+	t.Helper()
+	o := conclave.RenewOptions{Enroll: conclave.EnrollOptions{EnrollmentOptions: d.wanted(), Kind: kind}, Rotate: d.rotation()}
+	if err := d.Renew(t.Context(), o, d.hooks()); err != nil {
 		t.Fatal(err)
 	}
-	if len(left) != 1 || left[0].Ref != saved.Credential.Ref {
-		t.Errorf("credentials left: %v", left)
-	}
+	d.office.begin()
 }
 
 // receive takes what the delivery service has for the device.
