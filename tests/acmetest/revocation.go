@@ -44,11 +44,20 @@ func (w *World) CrossSign(other *World) string {
 
 // CRL returns a revocation list of the intermediate, in DER.
 func (w *World) CRL(number int64, thisUpdate, nextUpdate time.Time, revoked ...*big.Int) []byte {
+	return w.intermediate.list(number, thisUpdate, nextUpdate, revoked)
+}
+
+// RootCRL returns a revocation list of the root, in DER. The intermediate's serial number is 2.
+func (w *World) RootCRL(number int64, thisUpdate, nextUpdate time.Time, revoked ...*big.Int) []byte {
+	return w.root.list(number, thisUpdate, nextUpdate, revoked)
+}
+
+func (a *authority) list(number int64, thisUpdate, nextUpdate time.Time, revoked []*big.Int) []byte {
 	template := &x509.RevocationList{Number: big.NewInt(number), ThisUpdate: thisUpdate, NextUpdate: nextUpdate}
 	for _, serial := range revoked {
 		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: serial, RevocationTime: thisUpdate})
 	}
-	der, err := x509.CreateRevocationList(rand.Reader, template, w.intermediate.certificate, w.intermediate.key)
+	der, err := x509.CreateRevocationList(rand.Reader, template, a.certificate, a.key)
 	if err != nil {
 		panic(err) // of a constant template
 	}

@@ -2,6 +2,7 @@ package interop
 
 import (
 	"fmt"
+	"maps"
 	"math/big"
 	"slices"
 	"time"
@@ -23,15 +24,25 @@ var certifiedScenarios = slices.Concat(
 	certifiedBoth("certificates expire; we renew ours first", "certificates expire; they renew theirs first", expired),
 	certifiedBoth("they do not know the intermediate of ours", "we do not know the intermediate of theirs", unknownIntermediate),
 	certifiedBoth("our certificate is of another domain, cross-signed", "their certificate is of another domain, cross-signed", crossSigned),
+	certifiedBoth("we refuse a certificate of another time for ourselves", "they refuse a certificate of another time for themselves", anotherTime),
+	certifiedBoth("we register the revocation of the intermediate first", "they register the revocation of the intermediate first", revokedIntermediate),
+	[]scenario{{name: "a list that is out of date, or older, brings a revoked certificate back with them; not with us", play: func(s *stage) {
+		certifiedPlay(outdated)(s, s.ours(), s.theirs())
+	}}},
 )
+
+// certifiedPlay has parties trust a domain before a scene.
+func certifiedPlay(scene func(s *stage, d *domain, first, second certified)) func(s *stage, first, second party) {
+	return func(s *stage, first, second party) {
+		d := s.newDomain("Home")
+		s.trusting(d, first, second)
+		scene(s, d, first.(certified), second.(certified))
+	}
+}
 
 // certifiedBoth makes the two rows of a scene whose parties trust a domain.
 func certifiedBoth(ours, theirs string, scene func(s *stage, d *domain, first, second certified)) []scenario {
-	return both(ours, theirs, func(s *stage, first, second party) {
-		d := s.newDomain("the domain")
-		s.trusting(d, first, second)
-		scene(s, d, first.(certified), second.(certified))
-	})
+	return both(ours, theirs, certifiedPlay(scene))
 }
 
 // trusting has parties trust a domain.
@@ -343,7 +354,7 @@ func unknownIntermediate(s *stage, d *domain, member, other certified) {
 }
 
 func crossSigned(s *stage, d *domain, member, other certified) {
-	foreign := s.newDomain("another domain")
+	foreign := s.newDomain("Foreign")
 	foreign.above = d.ca.CrossSign(foreign.ca)
 	s.enrolled(d, other)
 	s.enrolled(foreign, member) // its own domain has the cross-signed certificate issued with each
@@ -358,4 +369,71 @@ func crossSigned(s *stage, d *domain, member, other certified) {
 	s.settle()
 	s.talk()
 	s.seen(conclave.E2EIStateVerified, nil)
+}
+
+func anotherTime(s *stage, d *domain, certifiedOne, other certified) {
+	s.enrolled(d, certifiedOne, other)
+	s.found(certifiedOne, other)
+	for _, d.shift = range []time.Duration{-2 * certificateLifetime, 2 * certificateLifetime} {
+		if err := certifiedOne.enrol(d, enrolment{conclave.EnrollmentRotation, "Another Time", "another"}); err == nil {
+			fail("%s takes a certificate that is shifted by %v", s.nameOf(certifiedOne), d.shift)
+		}
+	}
+	check(certifiedOne.certify(s.group))
+	s.settle()
+	s.seen(conclave.E2EIStateVerified, nil)
+}
+
+func revokedIntermediate(s *stage, d *domain, first, second certified) {
+	s.enrolled(d, first, second)
+	s.found(second, first)
+	now := s.peer.clock.now()
+	crl := d.ca.RootCRL(1, now.Add(-time.Hour), now.Add(listLifetime), big.NewInt(2))
+	revoked := map[conclave.ClientID]string{first.ID(): "Revoked", second.ID(): "Revoked"}
+	must(first.revocations("https://crl.example/root", crl))
+	s.sees(first, conclave.E2EIStateNotVerified, revoked)
+	s.sees(second, conclave.E2EIStateVerified, map[conclave.ClientID]string{first.ID(): "Valid", second.ID(): "Valid"})
+	must(second.revocations("https://crl.example/root", crl))
+	s.sees(second, conclave.E2EIStateNotVerified, revoked)
+	s.talk()
+}
+
+// outdated holds what SECURITY.md says of lists against CoreCrypto: it fails open, and we do not.
+func outdated(s *stage, d *domain, ours, theirs certified) {
+	bad := s.friend(d, theirs)
+	s.enrolled(d, ours, theirs, bad)
+	s.found(ours, theirs, bad)
+	l := s.newList(d, bad)
+	s.register(l, s.serialOf(bad))
+	revoked := map[conclave.ClientID]string{ours.ID(): "Valid", theirs.ID(): "Valid", bad.ID(): "Revoked"}
+	valid := map[conclave.ClientID]string{ours.ID(): "Valid", theirs.ID(): "Valid", bad.ID(): "Valid"}
+	s.sees(ours, conclave.E2EIStateNotVerified, revoked)
+	s.sees(theirs, conclave.E2EIStateNotVerified, revoked)
+	s.advance(2 * listLifetime)
+	s.sees(ours, conclave.E2EIStateNotVerified, revoked)
+	s.sees(theirs, conclave.E2EIStateVerified, valid)
+
+	l.from = s.peer.clock.now()
+	s.register(l, s.serialOf(bad))
+	s.sees(theirs, conclave.E2EIStateNotVerified, revoked)
+	older := d.ca.CRL(0, l.from.Add(-2*time.Hour), l.from.Add(listLifetime))
+	_, err := ours.revocations(l.point, older)
+	s.wantCode(err, string(conclave.CodeInvalidCRL))
+	s.sees(ours, conclave.E2EIStateNotVerified, revoked)
+	if r := must(theirs.revocations(l.point, older)); !r.dirty {
+		fail("their client does not tell that the older list revokes less")
+	}
+	s.sees(theirs, conclave.E2EIStateVerified, valid)
+}
+
+// sees has one member read the state and the statuses of all.
+func (s *stage) sees(p certified, state conclave.E2EIState, statuses map[conclave.ClientID]string) {
+	v := must(p.view(s.group, slices.Collect(maps.Keys(statuses))))
+	got := make(map[conclave.ClientID]string)
+	for id, i := range v.identities {
+		got[id] = i.Status
+	}
+	if v.state != state.String() || !maps.Equal(got, statuses) {
+		fail("%s reads %s and %v, want %s and %v", s.nameOf(p), v.state, got, state, statuses)
+	}
 }

@@ -18,6 +18,8 @@ import (
 // domain is a certification authority with its backend and identity provider, and what the certificates it issues next are like.
 type domain struct {
 	ca *acmetest.World
+	// shift moves their time.
+	shift time.Duration
 	// point is the CRL distribution point in them.
 	point string
 	// above is what stands in the chain above the leaf, in PEM. Empty is the CA's intermediate.
@@ -46,6 +48,7 @@ func (s *stage) newDomain(name string) *domain {
 		// Some hold that a certificate is not valid yet in the second in which it was issued.
 		c.NotBefore = c.NotBefore.Add(-time.Hour)
 		c.CRLDistributionPoints = []string{d.point}
+		c.NotBefore, c.NotAfter = c.NotBefore.Add(d.shift), c.NotAfter.Add(d.shift)
 	}
 	return d
 }
