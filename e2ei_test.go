@@ -9,6 +9,7 @@ import (
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/internal/pkitest"
 	"github.com/conclave-mls/conclave/pki"
+	"github.com/conclave-mls/conclave/tests/enginetest"
 )
 
 // TestX509Conversation joins members with X.509 credentials of every suite that has certificates, lets them talk, rotate and join by external commit.
@@ -297,5 +298,60 @@ func TestDeviceStatus(t *testing.T) {
 				t.Errorf("alice read %q", texts)
 			}
 		})
+	}
+}
+
+// TestRejoinWithCertificate joins a conversation again with a certificate, whose key is another than that of the Basic leaf: that leaf goes.
+func TestRejoinWithCertificate(t *testing.T) {
+	w := newE2EIWorld(t, 1)
+	alice := w.basic(alice1)
+	bob, _ := w.verified(bob1)
+	w.found("room", bob, alice1)
+	if err := alice.WipeConversation(t.Context(), "room"); err != nil {
+		t.Fatal(err)
+	}
+	w.certify(alice, pkitest.Leaf{})
+	info, err := bob.ExportGroupInfo(t.Context(), "room")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := alice.JoinByExternalCommit(t.Context(), info, conclave.JoinOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	for _, d := range []*enginetest.Device{alice, bob} {
+		if ids, err := d.ClientIDs(t.Context(), "room"); err != nil || len(ids) != 2 {
+			t.Errorf("members %q, %v", ids, err)
+		}
+	}
+	w.state("room", conclave.E2EIStateVerified)
+}
+
+// TestX509Refused holds that a certificate of an unknown authority keeps its owner out, by whatever way it comes.
+func TestX509Refused(t *testing.T) {
+	w := newE2EIWorld(t, 1)
+	alice, _ := w.verified(alice1)
+	w.found("room", alice)
+	stranger := *w
+	stranger.authority = pkitest.New(t, 1, e2eiDomain, w.clock.now())
+	mallory, _ := stranger.verified(bob1)
+	w.register(mallory, w.authority) // Mallory trusts Alice, not the other way round
+	if _, err := alice.AddMembers(t.Context(), "room", w.claim(bob1)); !errors.Is(err, conclave.CodeInvalidArgument) {
+		t.Errorf("added: %v", err)
+	}
+	info, err := alice.ExportGroupInfo(t.Context(), "room")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := mallory.JoinByExternalCommit(t.Context(), info, conclave.JoinOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range w.ds.Waiting(alice1, 10) {
+		if _, err := alice.DecryptMessage(t.Context(), "room", d.Message); !errors.Is(err, conclave.CodeInvalidMessage) {
+			t.Errorf("joined: %v", err)
+		}
+	}
+	if ids, err := alice.ClientIDs(t.Context(), "room"); err != nil || !slices.Equal(ids, []conclave.ClientID{alice1}) {
+		t.Errorf("members %q, %v", ids, err)
 	}
 }

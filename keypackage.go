@@ -111,8 +111,16 @@ type KeyPackage = mlsgroup.KeyPackage
 // ValidateKeyPackage reads a key package of another client, bare or wrapped in an MLSMessage, and verifies it as far as that needs no group: form, both
 // signatures, lifetime, and its credential by [Options].Auth. The cause of [CodeInvalidMessage] is the [mlsgroup.Check] that failed, such as
 // [mlsgroup.CheckLifetime]. Adding a client verifies its key package too, so this is for those who want to know before.
+//
+// An engine trusts nobody, so without Options.Auth a key package with an X.509 credential is for [Client.ValidateKeyPackage].
 func (e *Engine) ValidateKeyPackage(keyPackage []byte) (*KeyPackage, error) {
-	kp, err := e.system.ValidateKeyPackage(keyPackage)
+	kp, err := e.system.ValidateKeyPackage(0, keyPackage)
+	return kp, wrap("ValidateKeyPackage", "", err)
+}
+
+// ValidateKeyPackage is [Engine.ValidateKeyPackage] with an X.509 credential judged by what the client has registered.
+func (c *Client) ValidateKeyPackage(keyPackage []byte) (*KeyPackage, error) {
+	kp, err := c.engine.system.ValidateKeyPackage(c.instance, keyPackage)
 	return kp, wrap("ValidateKeyPackage", "", err)
 }
 

@@ -142,3 +142,20 @@ func TestX509Takeover(t *testing.T) {
 		t.Errorf("a certificate of another client: %v", err)
 	}
 }
+
+// TestValidateKeyPackageX509 validates a key package with a certificate by a client that trusts its authority, one that does not, and by the engine.
+func TestValidateKeyPackageX509(t *testing.T) {
+	w := newE2EIWorld(t, 1)
+	alice, _ := w.verified(alice1)
+	bob := w.open(bob1, conclave.ClientOptions{})
+	keyPackage := w.claim(alice1)
+	if _, err := alice.ValidateKeyPackage(keyPackage); err != nil {
+		t.Error(err)
+	}
+	if _, err := bob.ValidateKeyPackage(keyPackage); !errors.Is(err, conclave.CodeInvalidMessage) {
+		t.Errorf("without an anchor: %v", err)
+	}
+	if _, err := w.engine.ValidateKeyPackage(keyPackage); !errors.Is(err, conclave.CodeInvalidMessage) {
+		t.Errorf("by the engine: %v", err)
+	}
+}

@@ -74,15 +74,6 @@ func (acceptAll) ValidateCredential(*mlsgroup.Credential, []byte) error { return
 // ValidSuccessor implements mlsgroup.AuthenticationService.
 func (acceptAll) ValidSuccessor(_, _ *mlsgroup.Credential) error { return nil }
 
-// auth returns the authentication service for a step of a transaction; nil is a single
-// call.
-func (c *client) auth(tx *transaction) mlsgroup.AuthenticationService {
-	if own := c.sys.options.Auth; own != nil {
-		return own
-	}
-	return authentication{c.trust(tx), c.sys.options.Now()}
-}
-
 // clientIDOf returns the client that a credential names: the identity of a Basic one as
 // it is, that in the leaf certificate of an X.509 one in its canonical form. It is
 // empty where there is none.

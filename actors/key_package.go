@@ -216,14 +216,19 @@ func readKeyPackage(b []byte) (*mlsgroup.KeyPackage, error) {
 }
 
 // ValidateKeyPackage reads a key package that another client has published, bare or in
-// an MLSMessage, and verifies what can be known of it outside of any group. Whoever
-// adds it verifies it again, against the group.
-func (s *System) ValidateKeyPackage(b []byte) (*mlsgroup.KeyPackage, error) {
+// an MLSMessage, and verifies what can be known of it outside of any group, by the
+// trust of a client; 0 is nobody's. Whoever adds it verifies it again, against the
+// group.
+func (s *System) ValidateKeyPackage(instance messages.Instance, b []byte) (*mlsgroup.KeyPackage, error) {
 	kp, err := readKeyPackage(b)
 	if err != nil {
 		return nil, err
 	}
-	if err := kp.Validate(s.input(nil)); err != nil {
+	in := s.input(nil)
+	if c, ok := s.clients.load(instance); ok {
+		in = c.input(nil, nil)
+	}
+	if err := kp.Validate(in); err != nil {
 		return nil, fmt.Errorf("%w: key package: %w", messages.ErrInvalidMessage, err)
 	}
 	return kp, nil

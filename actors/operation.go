@@ -424,7 +424,9 @@ func (s *System) input(signer *mlsgroup.Signer) mlsgroup.Input {
 // input is System.input for a step of a client's transaction; nil is a single call.
 func (c *client) input(tx *transaction, signer *mlsgroup.Signer) mlsgroup.Input {
 	in := c.sys.input(signer)
-	in.Auth = c.auth(tx)
+	if in.Auth == nil {
+		in.Auth = authentication{c.trust(tx), in.Now}
+	}
 	return in
 }
 
