@@ -26,6 +26,31 @@ func (s scope) SetCredential(ctx context.Context, id ConversationID, ref Credent
 	return s.at(id).SetCredential(ctx, ref)
 }
 
+// E2EIRotate is [Conversation.E2EIRotate].
+func (s scope) E2EIRotate(ctx context.Context, id ConversationID) (CommitMerged, error) {
+	return s.at(id).E2EIRotate(ctx)
+}
+
+// E2EIState is [Conversation.E2EIState].
+func (s scope) E2EIState(ctx context.Context, id ConversationID) (E2EIState, error) {
+	return s.at(id).E2EIState(ctx)
+}
+
+// DeviceIdentities is [Conversation.DeviceIdentities].
+func (s scope) DeviceIdentities(ctx context.Context, id ConversationID, clients ...ClientID) ([]WireIdentity, error) {
+	return s.at(id).DeviceIdentities(ctx, clients...)
+}
+
+// UserIdentities is [Conversation.UserIdentities].
+func (s scope) UserIdentities(ctx context.Context, id ConversationID, users ...string) (map[string][]WireIdentity, error) {
+	return s.at(id).UserIdentities(ctx, users...)
+}
+
+// SenderIdentity is [Conversation.SenderIdentity].
+func (s scope) SenderIdentity(ctx context.Context, id ConversationID, sender Sender) (WireIdentity, error) {
+	return s.at(id).SenderIdentity(ctx, sender)
+}
+
 // CommitPendingProposals is [Conversation.CommitPendingProposals].
 func (s scope) CommitPendingProposals(ctx context.Context, id ConversationID) (CommitMerged, error) {
 	return s.at(id).CommitPendingProposals(ctx)

@@ -52,6 +52,12 @@ func (c *Conversation) SetCredential(ctx context.Context, ref CredentialRef) (Co
 	return ask[messages.CommitMerged](ctx, c.scope, "SetCredential", c.id, messages.SetCredential{Credential: ref})
 }
 
+// E2EIRotate replaces the member's own credential by the client's newest X.509 one of the suite's signature scheme, as SetCredential does.
+// [CodeCredentialNotFound] where there is none.
+func (c *Conversation) E2EIRotate(ctx context.Context) (CommitMerged, error) {
+	return ask[messages.CommitMerged](ctx, c.scope, "E2EIRotate", c.id, messages.SetCredential{})
+}
+
 // CommitPendingProposals commits what is pending. With nothing pending it does nothing, and Sent is false.
 func (c *Conversation) CommitPendingProposals(ctx context.Context) (CommitMerged, error) {
 	return ask[messages.CommitMerged](ctx, c.scope, "CommitPendingProposals", c.id, messages.CommitPendingProposals{})

@@ -61,16 +61,22 @@ func (s scope) FindCredentials(ctx context.Context, f CredentialFilter) ([]Crede
 
 // PublicKey returns the public signature key of the client's newest credential of a suite's signature scheme, [CodeCredentialNotFound] where it has none.
 func (s scope) PublicKey(ctx context.Context, suite CipherSuite) ([]byte, error) {
+	c, err := s.credentialOf(ctx, "PublicKey", suite, CredentialRef{})
+	return c.SignatureKey, err
+}
+
+// credentialOf finds a credential of a suite's signature scheme: the newest, unless ref names one.
+func (s scope) credentialOf(ctx context.Context, op string, suite CipherSuite, ref CredentialRef) (CredentialEntry, error) {
 	all, err := s.Credentials(ctx)
 	if err != nil {
-		return nil, err
+		return CredentialEntry{}, err
 	}
 	for _, c := range slices.Backward(all) {
-		if signatureScheme(c.CipherSuite) == signatureScheme(suite) {
-			return c.SignatureKey, nil
+		if signatureScheme(c.CipherSuite) == signatureScheme(suite) && (ref == CredentialRef{} || ref == c.Ref) {
+			return c, nil
 		}
 	}
-	return nil, wrap("PublicKey", "", messages.ErrCredentialNotFound)
+	return CredentialEntry{}, wrap(op, "", messages.ErrCredentialNotFound)
 }
 
 // signatureScheme returns the number of a suite's signature scheme, 0 where there is no such suite.

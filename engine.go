@@ -43,7 +43,7 @@ func open(ctx context.Context, dir string, o Options, so store.Options) (*Engine
 	o.Key = nil // the store keeps what it needs; the caller's slice stays the caller's
 	e := &Engine{options: o, store: s}
 	e.system, err = actors.Start(actors.Options{
-		Store: s, Rand: o.Rand, Now: o.Now, Logger: o.Logger, Auth: o.Auth,
+		Store: s, Rand: o.Rand, Now: o.Now, Logger: o.Logger, Auth: o.Auth, PKIPolicy: o.PKIPolicy,
 		SendTimeout: o.SendTimeout, RetryPause: o.RetryPause, IdleAfter: o.IdleAfter, StateBytes: o.StateBytes, LeaseGenerations: o.LeaseGenerations,
 		MaxRequests: o.MaxCalls, MaxBytes: o.MaxCallBytes,
 		MaxConversationRequests: o.MaxConversationCalls, MaxConversationBytes: o.MaxConversationBytes,

@@ -43,6 +43,12 @@ const (
 	CodeInvalidArgument      Code = "InvalidArgument"
 	CodeKeypairNotFound      Code = "NoProvisionalIdentityFound" // no key pair waits under the provisional id
 
+	// End-to-end identity.
+	CodePKIEnvironmentUnset          Code = "PkiEnvironmentUnset"          // register a trust anchor first
+	CodeTrustAnchorAlreadyRegistered Code = "TrustAnchorAlreadyRegistered" // or another one with the same key; there is nothing to do
+	CodeInvalidCertificate           Code = "InvalidCertificate"           // unreadable, or it does not verify; the cause is an error of package pki
+	CodeInvalidCRL                   Code = "InvalidCRL"                   // likewise
+
 	// Proteus. See ProteusError for the number.
 	CodeProteusNotInitialized Code = "ProteusNotInitialized" // call Proteus.Init first
 	CodeSessionNotFound       Code = "SessionNotFound"
@@ -148,6 +154,10 @@ var codes = []struct {
 	{messages.ErrPendingProposalNotFound, CodePendingProposalNotFound},
 	{messages.ErrBufferFull, CodeBufferFull},
 	{messages.ErrCredentialNotFound, CodeCredentialNotFound},
+	{messages.ErrPKIEnvironmentUnset, CodePKIEnvironmentUnset},
+	{messages.ErrTrustAnchorAlreadyRegistered, CodeTrustAnchorAlreadyRegistered},
+	{messages.ErrInvalidCertificate, CodeInvalidCertificate},
+	{messages.ErrInvalidCRL, CodeInvalidCRL},
 	{messages.ErrWrongCredential, CodeWrongCredential},
 	{messages.ErrInvalidArgument, CodeInvalidArgument},
 	{messages.ErrProteusNotInitialized, CodeProteusNotInitialized},

@@ -22,12 +22,24 @@ func (s scope) GenerateKeyPackages(ctx context.Context, o KeyPackageOptions) ([]
 	return r.KeyPackages, err
 }
 
-// ClientKeyPackages returns exactly count key packages of a suite that have not expired: those in store, newly made ones where they do not suffice. Expired
-// ones are deleted first. Called again without one being used, it returns the same ones.
+// ClientKeyPackages returns exactly count key packages of a suite that have not expired, made of the newest credential of the suite's signature scheme: those
+// in store, newly made ones where they do not suffice. Expired ones, of whatever suite, are deleted first. Called again without one being used, it returns the same ones.
 func (s scope) ClientKeyPackages(ctx context.Context, suite CipherSuite, count int) ([]KeyPackageEntry, error) {
-	const op = "ClientKeyPackages"
+	return s.clientKeyPackages(ctx, "ClientKeyPackages", suite, CredentialRef{}, count)
+}
+
+// ClientKeyPackagesOf is ClientKeyPackages of a given credential, as where a client with an X.509 one still has use for its Basic one.
+func (s scope) ClientKeyPackagesOf(ctx context.Context, suite CipherSuite, ref CredentialRef, count int) ([]KeyPackageEntry, error) {
+	return s.clientKeyPackages(ctx, "ClientKeyPackagesOf", suite, ref, count)
+}
+
+func (s scope) clientKeyPackages(ctx context.Context, op string, suite CipherSuite, ref CredentialRef, count int) ([]KeyPackageEntry, error) {
 	if count < 0 {
 		return nil, wrap(op, "", messages.ErrInvalidArgument)
+	}
+	credential, err := s.credentialOf(ctx, op, suite, ref)
+	if err != nil {
+		return nil, err
 	}
 	all, err := s.KeyPackages(ctx)
 	if err != nil {
@@ -40,7 +52,7 @@ func (s scope) ClientKeyPackages(ctx context.Context, suite CipherSuite, count i
 		switch {
 		case !now.Before(k.NotAfter):
 			expired = append(expired, k.Ref)
-		case k.CipherSuite == suite && len(chosen) < count:
+		case k.CipherSuite == suite && len(chosen) < count && madeOf(k, &credential):
 			chosen = append(chosen, k)
 		}
 	}
@@ -50,13 +62,22 @@ func (s scope) ClientKeyPackages(ctx context.Context, suite CipherSuite, count i
 		}
 	}
 	if missing := count - len(chosen); missing > 0 {
-		made, err := s.GenerateKeyPackages(ctx, KeyPackageOptions{CipherSuite: suite, Count: missing})
+		made, err := s.GenerateKeyPackages(ctx, KeyPackageOptions{CipherSuite: suite, Credential: credential.Ref, Count: missing})
 		if err != nil {
 			return nil, err
 		}
 		chosen = append(made, chosen...)
 	}
 	return chosen, nil
+}
+
+// madeOf tells whether a key package carries a credential. References do not tell: a certificate may be for the key of the credential it has replaced.
+func madeOf(k KeyPackageEntry, c *CredentialEntry) bool {
+	if k.Credential != c.Ref {
+		return false
+	}
+	kp, err := mlsgroup.ParseKeyPackage(k.KeyPackage)
+	return err == nil && kp.LeafNode.Credential.Equal(&c.Credential)
 }
 
 // KeyPackages lists the stored key packages, expired ones included.

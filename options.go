@@ -35,8 +35,11 @@ type Options struct {
 	Rand io.Reader
 	// Now is the clock for lifetimes and creation times. Nil is time.Now.
 	Now func() time.Time
-	// Auth decides about credentials. Nil accepts every Basic credential and refuses all others.
+	// Auth decides about credentials. Nil accepts every Basic credential, and an X.509 one that leads to a trust anchor which the client has registered;
+	// that it has expired or is revoked keeps nobody out, and is seen in [DeviceStatus] and [E2EIState].
 	Auth mlsgroup.AuthenticationService
+	// PKIPolicy makes judging certificates stricter than CoreCrypto does it.
+	PKIPolicy PKIPolicy
 
 	// SendTimeout ends the wait for a verdict of the delivery service; the commit is then in doubt. 0 is 30 s.
 	SendTimeout time.Duration
@@ -47,7 +50,7 @@ type Options struct {
 	// StateBytes bounds the memory, by estimate, of conversations and sessions at rest: beyond it those not used for longest are dropped from memory, and read from
 	// the directory when they are used again. 0 is 256 MiB, negative is no bound.
 	StateBytes int64
-	// LeaseGenerations lets EncryptMessage outside transactions return without a sync, but for one call in 64, which reserves the keys of the 63 that
+	// LeaseGenerations lets EncryptMessage outside transactions return without a sync, but for one call in 16, which reserves the keys of the 15 that
 	// follow. The price: after a crash, a Close or when the conversation leaves memory, the rest of the block is never used, which receivers see as messages
 	// lost; and who has the directory and its key can derive the keys of the messages sent since the block began. No key is used twice in either case.
 	LeaseGenerations bool

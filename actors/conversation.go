@@ -131,7 +131,19 @@ func (c *conversation) handle(l letter) {
 func (c *conversation) stopped() {
 	c.stopResend()
 	c.close()
+	c.forgetKeys()
 	c.entry.weigh(0)
+}
+
+// forgetKeys overwrites the keys that are in memory, once nothing is asked of the
+// conversation any more. Goroutines that still wait for the delivery service read a
+// bundle, and nothing of this.
+func (c *conversation) forgetKeys() {
+	c.state.wipe()
+	if c.stage != nil {
+		c.stage.state.wipe()
+	}
+	c.state = nil
 }
 
 // take accepts a request. Reads are served at once. Everything else needs the guard;
@@ -227,7 +239,7 @@ func (c *conversation) runBatch() {
 		return
 	}
 	// After a panic they are still there to be answered.
-	c.current = slices.Clone(batch)
+	c.current = batch
 	c.stageBatch(batch)
 	c.current, c.serving = nil, nil
 }
@@ -469,11 +481,11 @@ func (c *conversation) abort(tx *transaction) {
 		})
 	}
 	if st := c.stage; st != nil && st.tx == tx {
-		st.changes.Wipe()
 		if err := c.keepHanded(st); err != nil {
 			c.sys.log.Error("abort", logID(c.id), logError(err))
 			c.state = nil
 		}
+		c.discard(st)
 	}
 	c.leave(tx)
 }

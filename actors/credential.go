@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/conclave-mls/conclave/internal/primitive"
 	"github.com/conclave-mls/conclave/messages"
@@ -18,6 +19,7 @@ type useCredential struct {
 	messages.Step
 	suite mlsgroup.CipherSuite // 0: the credential's
 	ref   messages.CredentialRef
+	kind  mlsgroup.CredentialType // 0: any
 }
 
 type credentialUsed struct {
@@ -36,6 +38,11 @@ func (a *clientActor) addCredential(tx *transaction, r messages.AddCredential) (
 	if r.Credential.Type == mlsgroup.CredentialTypeBasic && !bytes.Equal(r.Credential.Identity, []byte(a.client.id)) {
 		return nil, fmt.Errorf("%w: identity is not the client's", messages.ErrWrongCredential)
 	}
+	// A certificate that is not of the Wire profile is for the application's own
+	// authentication service to judge.
+	if id := a.client.identityOf(&r.Credential); r.Credential.Type == mlsgroup.CredentialTypeX509 && id != "" && !sameClient(id, a.client.id) {
+		return nil, fmt.Errorf("%w: the certificate is another client's", messages.ErrWrongCredential)
+	}
 	if r.Credential.Type == 0 {
 		r.Credential = mlsgroup.BasicCredential([]byte(a.client.id))
 	}
@@ -50,6 +57,9 @@ func (a *clientActor) addCredential(tx *transaction, r messages.AddCredential) (
 		}
 		record.private, record.entry.SignatureKey = r.SignaturePrivate, public
 		record.entry.Ref = refOf(public)
+	}
+	if record.entry.CreatedAt, err = a.created(tx); err != nil {
+		return nil, err
 	}
 	changes := new(store.ChangeSet)
 	changes.Put(a.client.credentialKey(record.entry.Ref), record.marshal())
@@ -74,6 +84,23 @@ func (a *clientActor) credentials(tx *transaction) ([]*credentialRecord, error) 
 	return all, nil
 }
 
+// created returns when a credential that is added now was created: later than all that
+// are there, though the clock may stand still or go back, so that the newest is one.
+func (a *clientActor) created(tx *transaction) (time.Time, error) {
+	all, err := a.credentials(tx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	now := a.sys.options.Now()
+	for _, c := range all {
+		c.private.Wipe()
+		if !now.After(c.entry.CreatedAt) {
+			now = c.entry.CreatedAt.Add(time.Nanosecond)
+		}
+	}
+	return now, nil
+}
+
 func (a *clientActor) listCredentials(tx *transaction) (messages.Reply, error) {
 	all, err := a.credentials(tx)
 	if err != nil {
@@ -87,8 +114,8 @@ func (a *clientActor) listCredentials(tx *transaction) (messages.Reply, error) {
 	return reply, nil
 }
 
-// credential finds a credential that can sign in a suite.
-func (a *clientActor) credential(tx *transaction, cs mlsgroup.CipherSuite, ref messages.CredentialRef) (*credentialRecord, error) {
+// credential finds a credential of a type, 0 being any, that can sign in a suite.
+func (a *clientActor) credential(tx *transaction, cs mlsgroup.CipherSuite, ref messages.CredentialRef, kind mlsgroup.CredentialType) (*credentialRecord, error) {
 	if ref != (messages.CredentialRef{}) {
 		value, err := a.get(tx, a.client.credentialKey(ref))
 		if err != nil {
@@ -101,6 +128,9 @@ func (a *clientActor) credential(tx *transaction, cs mlsgroup.CipherSuite, ref m
 		if err == nil && cs != 0 && !sameScheme(c.entry.CipherSuite, cs) {
 			return nil, fmt.Errorf("%w: it signs for %v", messages.ErrWrongCredential, c.entry.CipherSuite)
 		}
+		if err == nil && kind != 0 && c.entry.Credential.Type != kind {
+			return nil, fmt.Errorf("%w: it is of type %d", messages.ErrWrongCredential, c.entry.Credential.Type)
+		}
 		return c, err
 	}
 	if cs == 0 {
@@ -111,7 +141,7 @@ func (a *clientActor) credential(tx *transaction, cs mlsgroup.CipherSuite, ref m
 		return nil, err
 	}
 	for _, c := range slices.Backward(all) {
-		if sameScheme(c.entry.CipherSuite, cs) {
+		if sameScheme(c.entry.CipherSuite, cs) && (kind == 0 || c.entry.Credential.Type == kind) {
 			return c, nil
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/conclave-mls/conclave/internal/secret"
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/mlsgroup"
+	"github.com/conclave-mls/conclave/pki"
 	"github.com/conclave-mls/conclave/proteus"
 	"github.com/conclave-mls/conclave/store"
 )
@@ -32,7 +33,10 @@ type client struct {
 	keys        store.Client
 	config      atomic.Pointer[clientConfig]
 	proteus     atomic.Pointer[proteus.Identity] // once it has been read
+	trusted     atomic.Pointer[pki.Snapshot]     // whom it trusts: what is durable; see pki.go
+	points      atomic.Pointer[[]string]         // see points.go
 	actor       ref
+	pki         ref
 	coordinator ref
 }
 
@@ -152,7 +156,13 @@ func (d *directory) load(r messages.InitClient, config *clientConfig) (*client, 
 	}
 	c.keys = store.Client(c.instance)
 	c.config.Store(config)
+	trusted, err := d.sys.loadTrust(c)
+	if err != nil {
+		return nil, false, err
+	}
+	c.trusted.Store(trusted)
 	c.actor = d.sys.host.spawn(newClientActor(c))
+	c.pki = d.sys.host.spawn(newPKIActor(c))
 	c.coordinator = d.sys.host.spawn(&coordinator{sys: d.sys, client: c, open: make(map[*transaction]bool)})
 	if d.open == nil {
 		d.open = make(map[messages.ClientID]*client)

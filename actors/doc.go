@@ -8,6 +8,7 @@
 //	├── directory                which client id is which instance; opens clients
 //	├── events                   calls observers
 //	├── client, one a client     credentials, key packages, pre-shared keys, the data blob
+//	├── PKI, one a client        whom it trusts: trust anchors, intermediates, revocation lists
 //	├── coordinator, one a client   who waits for whom
 //	│   └── transaction, one each   participants, votes, decision
 //	└── conversation, one each   a group, what is staged on it, its commits on their way
@@ -90,8 +91,16 @@
 //	MarkAsChildOf           not-found  in-doubt   ok         sending    ok
 //	ReadConversation        ok         ok         ok         ok         ok
 //	ListMembers             not-found  not-found  ok         ok         ok
+//	ReadE2EIState           not-found  not-found  ok         ok         ok
+//	ReadIdentities          not-found  not-found  ok         ok         ok
 //	ExportSecret            not-found  not-found  ok         ok         ok
 //	ExportGroupInfo         not-found  not-found  ok         ok         ok
+//
+// # End-to-end identity
+//
+// The PKI actor (pki.go) makes one snapshot after another of what is registered; who
+// judges a certificate reads the last durable one, or the one that its transaction has
+// staged, and asks nobody (authentication.go, identity.go).
 //
 // # Proteus
 //

@@ -87,7 +87,9 @@ func (c *conversation) proves(st *stage, t *task, f *inflight, message []byte) b
 	for range maxNeed {
 		var need *mlsgroup.Need
 		if err == nil {
-			_, err = next.Process(c.input(t, nil), message)
+			var step *mlsgroup.Transition
+			step, err = next.Process(c.input(t, nil), message)
+			step.Wipe(next)
 			return err == nil
 		}
 		if !errors.As(err, &need) || base == nil {
@@ -112,7 +114,7 @@ func (c *conversation) ownReply(st *stage, f *inflight, released []messages.Rele
 			reply.Sender.Type = mlsgroup.SenderTypeNewMemberCommit
 		}
 		if signer, err := c.signer(st); err == nil { // the commit is accepted, whatever can be read
-			reply.Sender.Credential = signer.Credential
+			reply.Sender.Credential, reply.Sender.SignatureKey = signer.Credential, signer.Public
 		}
 	}
 	c.arrive(st, &reply)
@@ -130,12 +132,13 @@ func (c *conversation) process(st *stage, t *task, message []byte, keep bool) (m
 	if err != nil {
 		return c.refused(st, message, err, keep)
 	}
-	reply := received(transition.Received, transition.Next.Epoch())
+	reply := c.received(transition.Received, transition.Next.Epoch())
 	switch transition.Received.ContentType {
 	case mlsgroup.ContentTypeApplication:
 		c.advance(st, transition)
 	case mlsgroup.ContentTypeProposal:
 		reply.Outcome, reply.Proposal = messages.OutcomeProposal, transition.Received.ProposalRef
+		reply.NewDistributionPoints = c.notePoints(st, proposed(transition.Received.Proposal))
 		c.advance(st, transition)
 		if reply.Released = c.retryCommits(st); reply.Released == nil {
 			// The proposal is staged: a delay that cannot be told fails nothing.
@@ -160,11 +163,12 @@ func (c *conversation) arrive(st *stage, reply *messages.MessageDecrypted) {
 }
 
 // received is the reply to a verified message, complete for an application message.
-func received(r *mlsgroup.Received, epoch uint64) messages.MessageDecrypted {
+func (c *conversation) received(r *mlsgroup.Received, epoch uint64) messages.MessageDecrypted {
 	reply := messages.MessageDecrypted{
 		AuthenticatedData: r.AuthenticatedData, MessageEpoch: r.Epoch, Epoch: epoch, IsActive: true,
 		Sender: messages.Sender{
-			Type: r.Sender.Type, Leaf: uint32(r.Sender.LeafIndex), ClientID: clientID(&r.Credential), Credential: r.Credential,
+			Type: r.Sender.Type, Leaf: uint32(r.Sender.LeafIndex), ClientID: c.client.identityOf(&r.Credential),
+			Credential: r.Credential, SignatureKey: r.SignatureKey,
 		},
 	}
 	if r.Sender.Type == mlsgroup.SenderTypeExternal {
@@ -176,9 +180,32 @@ func received(r *mlsgroup.Received, epoch uint64) messages.MessageDecrypted {
 	return reply
 }
 
+// proposed returns the credentials that a proposal would bring.
+func proposed(p *mlsgroup.Proposal) []mlsgroup.Credential {
+	switch {
+	case p.Add != nil:
+		return []mlsgroup.Credential{p.Add.KeyPackage.LeafNode.Credential}
+	case p.Update != nil:
+		return []mlsgroup.Credential{p.Update.LeafNode.Credential}
+	}
+	return nil
+}
+
+// brought returns the credentials of the leaves that a commit has written.
+func brought(e *mlsgroup.CommitEffect) []mlsgroup.Credential {
+	credentials := make([]mlsgroup.Credential, 0, len(e.Added)+len(e.Updated))
+	for _, leaves := range [][]mlsgroup.Member{e.Added, e.Updated} {
+		for _, m := range leaves {
+			credentials = append(credentials, m.Leaf.Credential)
+		}
+	}
+	return credentials
+}
+
 // mergeReceived stages another member's commit.
 func (c *conversation) mergeReceived(st *stage, transition *mlsgroup.Transition, reply *messages.MessageDecrypted) {
 	effect := transition.Received.Commit
+	reply.NewDistributionPoints = c.notePoints(st, brought(effect))
 	c.advance(st, transition)
 	for _, p := range effect.Dropped {
 		if p.Own {

@@ -119,6 +119,7 @@ func (c *conversation) openRun(st *stage, list []inbound) int {
 			}
 		}
 		var again []error
+		step.Wipe(st.state.group)
 		if _, again, step, err = c.takeKeys(st, left); err != nil {
 			return 0
 		}
@@ -134,7 +135,7 @@ func (c *conversation) openRun(st *stage, list []inbound) int {
 		if refusals[i] != nil {
 			list[i].Message, list[i].Err = c.refused(st, list[i].message, refusals[i], true)
 		} else {
-			list[i].Message = received(contents[i], st.state.group.Epoch())
+			list[i].Message = c.received(contents[i], st.state.group.Epoch())
 		}
 	}
 	return len(list)
@@ -160,34 +161,45 @@ func (c *conversation) openSenderData(st *stage, message []byte) (s *mlsgroup.Se
 func (c *conversation) takeKeys(st *stage, sealed []*mlsgroup.SealedMessage) (keys []*mlsgroup.MessageKey, refusals []error, step *mlsgroup.Transition, err error) {
 	err = c.try(st, func(g *mlsgroup.Group) error {
 		keys, refusals, step = g.TakeMessageKeys(sealed)
-		var all mlsgroup.Need
-		for _, refused := range refusals {
-			var need *mlsgroup.Need
-			if errors.As(refused, &need) {
-				for _, p := range need.Parts {
-					if !slices.Contains(all.Parts, p) {
-						all.Parts = append(all.Parts, p)
-					}
+		return needOfAll(refusals)
+	})
+	return keys, refusals, step, err
+}
+
+// needOfAll returns one *mlsgroup.Need for the parts that any of some refusals asks
+// for, or nil.
+func needOfAll(refusals []error) error {
+	var parts []mlsgroup.Part
+	for _, refused := range refusals {
+		if refused == nil {
+			continue
+		}
+		var need *mlsgroup.Need
+		if errors.As(refused, &need) {
+			for _, p := range need.Parts {
+				if !slices.Contains(parts, p) {
+					parts = append(parts, p)
 				}
 			}
 		}
-		if all.Parts != nil {
-			return &all
-		}
+	}
+	if parts == nil {
 		return nil
-	})
-	return keys, refusals, step, err
+	}
+	return &mlsgroup.Need{Parts: parts}
 }
 
 // open opens the messages that were not refused, notes those that are refused now,
 // and tells whether there are such.
 func (c *conversation) open(keys []*mlsgroup.MessageKey, refusals []error) (contents []*mlsgroup.Received, bad bool) {
-	contents = make([]*mlsgroup.Received, len(keys))
-	taken := make([]*mlsgroup.MessageKey, 0, len(keys))
-	places := make([]int, 0, len(keys))
-	for i, key := range keys {
-		if refusals[i] == nil && key != nil {
-			taken, places = append(taken, key), append(places, i)
+	taken, places := keys, []int(nil) // nil: each in its place
+	if slices.Contains(keys, nil) {
+		taken = make([]*mlsgroup.MessageKey, 0, len(keys))
+		places = make([]int, 0, len(keys))
+		for i, key := range keys {
+			if key != nil {
+				taken, places = append(taken, key), append(places, i)
+			}
 		}
 	}
 	open := c.sys.openers.open
@@ -195,10 +207,18 @@ func (c *conversation) open(keys []*mlsgroup.MessageKey, refusals []error) (cont
 		open, c.apart = c.sys.openers.openApart, max(0, c.apart-len(taken))
 	}
 	got, errs := open(taken)
-	for n, i := range places {
-		contents[i], refusals[i] = got[n], errs[n]
-		if errs[n] != nil {
-			bad, c.apart = true, maxApart
+	contents = got
+	if places != nil {
+		contents = make([]*mlsgroup.Received, len(keys))
+	}
+	for n, err := range errs {
+		i := n
+		if places != nil {
+			i = places[n]
+		}
+		contents[i] = got[n]
+		if err != nil {
+			refusals[i], bad, c.apart = err, true, maxApart
 		}
 	}
 	return contents, bad

@@ -120,7 +120,7 @@ func (a *clientActor) staleKeyPackages(tx *transaction, cs mlsgroup.CipherSuite)
 	}
 	var refs []keyPackageRef
 	for _, k := range packages {
-		if sameScheme(k.parsed.CipherSuite, cs) && k.credential != newest.entry.Ref {
+		if sameScheme(k.parsed.CipherSuite, cs) && !k.parsed.LeafNode.Credential.Equal(&newest.entry.Credential) {
 			refs = append(refs, k.ref)
 		}
 	}
@@ -151,7 +151,7 @@ func (a *clientActor) takeKeyPackage(tx *transaction, ref keyPackageRef) (messag
 	if err != nil {
 		return nil, err
 	}
-	credential, err := a.credential(tx, 0, record.credential)
+	credential, err := a.credential(tx, 0, record.credential, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -237,7 +237,7 @@ func (a *clientActor) generateKeyPackages(tx *transaction, r messages.GenerateKe
 	if r.Lifetime < 0 {
 		return nil, fmt.Errorf("%w: lifetime of %v", messages.ErrInvalidArgument, r.Lifetime)
 	}
-	credential, err := a.credential(tx, r.CipherSuite, r.Credential)
+	credential, err := a.credential(tx, r.CipherSuite, r.Credential, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -252,7 +252,7 @@ func (a *clientActor) generateKeyPackages(tx *transaction, r messages.GenerateKe
 	records := make([]*keyPackageRecord, r.Count)
 	errs := make([]error, r.Count)
 	a.sys.options.Do(r.Count, func(i int) {
-		in := a.sys.input(credential.signer(r.CipherSuite))
+		in := a.client.input(tx, credential.signer(r.CipherSuite))
 		in.Do = nil // the key packages are what is done at once
 		records[i], errs[i] = newKeyPackageRecord(in, options, credential.entry.Ref)
 	})
@@ -276,12 +276,12 @@ func (a *clientActor) proposeJoin(tx *transaction, r messages.ProposeJoin) (mess
 	if len(r.Conversation) == 0 || len(r.Conversation) > maxName {
 		return nil, fmt.Errorf("%w: conversation id of %d bytes", messages.ErrInvalidArgument, len(r.Conversation))
 	}
-	credential, err := a.credential(tx, r.CipherSuite, r.Credential)
+	credential, err := a.credential(tx, r.CipherSuite, r.Credential, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer credential.private.Wipe()
-	in := a.sys.input(credential.signer(r.CipherSuite))
+	in := a.client.input(tx, credential.signer(r.CipherSuite))
 	record, err := newKeyPackageRecord(in, mlsgroup.KeyPackageOptions{Profile: a.client.profile(r.Profile)}, credential.entry.Ref)
 	if err != nil {
 		return nil, err

@@ -6,8 +6,31 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/store"
 )
+
+// TestLateMessageOutlivesACrash lets a message that was sent before a crash come after
+// one that was sent behind it, with as much of a block burnt as there can be.
+func TestLateMessageOutlivesACrash(t *testing.T) {
+	const usualWindow = 32
+	w := newWorld(t, func(o *Options) { o.LeaseGenerations = true })
+	alice, bob := w.peer("alice"), w.peer("bob")
+	alice.create(conv)
+	ask[messages.CommitMerged](t, w.sys, alice.at(conv), messages.AddMembers{KeyPackages: [][]byte{bob.keyPackage()}})
+	ask[messages.ConversationJoined](t, w.sys, bob.at(""), messages.ProcessWelcome{
+		Message: w.service.last(conv).Welcome, Receive: messages.ReceiveConfig{OutOfOrder: usualWindow},
+	})
+	late := [][]byte{alice.encrypt(alice.at(conv), "0"), alice.encrypt(alice.at(conv), "1")}
+	w.reopen() // writes nothing, as a crash does not
+	for i := range usualWindow / 2 {
+		text := fmt.Sprint("behind it ", i)
+		bob.expectText(conv, alice.encrypt(alice.at(conv), text), text)
+	}
+	for i, m := range late {
+		bob.expectText(conv, m, fmt.Sprint(i))
+	}
+}
 
 // TestLease sends with leased generations, alone and many at once, and drops the
 // sender's memory between and in the middle of blocks, as a crash would: a lone sender

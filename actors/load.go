@@ -74,6 +74,9 @@ func (c *conversation) try(st *stage, f func(g *mlsgroup.Group) error) error {
 	g := st.state.group
 	for range maxNeed {
 		err := f(g)
+		if err == nil {
+			return nil
+		}
 		var need *mlsgroup.Need
 		if !errors.As(err, &need) {
 			return err
@@ -98,7 +101,7 @@ func (c *conversation) keepLoaded(st *stage, g *mlsgroup.Group) {
 
 // fill reads the parts that a step has named.
 func (c *conversation) fill(st *stage, incarnation uint64, g *mlsgroup.Group, need *mlsgroup.Need) (*mlsgroup.Group, error) {
-	from := store.Reader(c.sys.store)
+	from := c.sys.store
 	if !st.clean() {
 		from = store.Overlay(c.sys.store, &st.changes)
 	}
@@ -111,6 +114,9 @@ func (c *conversation) fill(st *stage, incarnation uint64, g *mlsgroup.Group, ne
 				return nil, err
 			}
 			loaded[i].Records = append(loaded[i].Records, records...)
+			if len(records) > 0 && part.Alternatives() {
+				break
+			}
 		}
 	}
 	full, err := g.WithParts(loaded...)
@@ -191,7 +197,13 @@ func (c *conversation) signer(st *stage) (*mlsgroup.Signer, error) {
 // input is what a step of this conversation gets from outside. A step that does not
 // sign gets no signer.
 func (c *conversation) input(t *task, signer *mlsgroup.Signer) mlsgroup.Input {
-	in := c.sys.input(signer)
+	var tx *transaction
+	if t != nil {
+		tx = t.tx
+	} else if c.stage != nil {
+		tx = c.stage.tx // what was kept, and comes out within a step of it
+	}
+	in := c.client.input(tx, signer)
 	in.PSK = func(id mlsgroup.PreSharedKeyID) (secret.Bytes, bool) { return c.psk(t, id) }
 	return in
 }

@@ -37,7 +37,9 @@ func (c *conversation) adopt(st *stage, r adopt) (messages.Reply, error) {
 		}
 		c.dropJoins(st)
 	}
-	st.state = &state{incarnation: incarnation, adopted: r.signer}
+	signer := *r.signer
+	signer.Private = signer.Private.Clone() // the conversation wipes its own
+	st.state = &state{incarnation: incarnation, adopted: &signer}
 	c.stagePointer(st)
 	c.advance(st, r.transition)
 	if st.welcomed = r.welcome; r.welcome {
@@ -47,6 +49,7 @@ func (c *conversation) adopt(st *stage, r adopt) (messages.Reply, error) {
 		}
 	}
 	c.stageUse(&st.changes, c.ownCredential(st))
+	c.stagePoints(st, r.points)
 	// The credential may be one that the same transaction has added. A commit that is
 	// accepted makes this conversation final and not the rest, so it comes along.
 	st.changes.Put(c.client.credentialKey(r.credential.entry.Ref), r.credential.marshal())
@@ -109,7 +112,7 @@ func (c *conversation) dropJoins(st *stage) {
 // have under that id lives on until the commit is accepted.
 func (c *conversation) joinExternally(st *stage, t *task, r join) (messages.Reply, error) {
 	own, err := mlsgroup.JoinByExternalCommit(c.input(t, r.signer), r.info, mlsgroup.ExternalJoinOptions{
-		Profile: r.profile, Receive: r.receive, RatchetTree: r.tree, BasicKeyChange: c.client.config.Load().keyChange, PrivateHandshakes: r.private,
+		Profile: r.profile, Receive: r.receive, RatchetTree: r.tree, Own: c.client.owns, BasicKeyChange: c.client.config.Load().keyChange, PrivateHandshakes: r.private,
 	})
 	if err != nil {
 		return nil, invalidMessage(err)
@@ -132,6 +135,9 @@ func (c *conversation) joinExternally(st *stage, t *task, r join) (messages.Repl
 	f := c.newInflight(own, r.info.GroupContext.Epoch, incarnation, true)
 	if st.state.group == nil {
 		c.both(st, func(next *state) { next.incarnation = incarnation })
+	}
+	if joined, err := own.Provisional(nil); err == nil {
+		t.points = c.notePoints(st, memberCredentials(joined))
 	}
 	return nil, c.send(st, t, f, r.credential)
 }
@@ -215,15 +221,16 @@ func (c *conversation) read(st *stage, r messages.Request) (messages.Reply, erro
 	}
 	switch r := r.(type) {
 	case messages.ListMembers:
-		reply := messages.MembersListed{Epoch: g.Epoch()}
+		reply := messages.MembersListed{Epoch: g.Epoch(), CipherSuite: g.CipherSuite()}
 		err := c.try(st, func(g *mlsgroup.Group) error {
 			members, err := g.Members()
 			if err != nil {
 				return err
 			}
+			reply.Members = make([]messages.Member, 0, g.MemberCount())
 			for i, leaf := range members {
 				reply.Members = append(reply.Members, messages.Member{
-					Leaf: uint32(i), ClientID: clientID(&leaf.Credential), Credential: leaf.Credential, SignatureKey: leaf.SignatureKey,
+					Leaf: uint32(i), ClientID: c.client.identityOf(&leaf.Credential), Credential: leaf.Credential, SignatureKey: leaf.SignatureKey,
 				})
 			}
 			return nil

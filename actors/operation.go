@@ -42,9 +42,16 @@ func (s *System) perform(ctx context.Context, at place, id messages.Conversation
 		if reply, ok, err := s.proteus(ctx, at, r); ok {
 			return reply, err
 		}
+		if reply, ok, err := s.endToEnd(ctx, at, r); ok {
+			return reply, err
+		}
 		return s.askClient(ctx, at, r)
 	}
 	switch r := r.(type) {
+	case messages.ReadE2EIState:
+		return s.readE2EIState(ctx, at, id)
+	case messages.ReadIdentities:
+		return s.readIdentities(ctx, at, id, r)
 	case messages.CreateConversation:
 		return s.within(ctx, at, func(at place) (messages.Reply, error) { return s.createConversation(ctx, at, id, r) })
 	case messages.MarkAsChildOf:
@@ -53,6 +60,30 @@ func (s *System) perform(ctx context.Context, at place, id messages.Conversation
 		return s.within(ctx, at, func(at place) (messages.Reply, error) { return s.setCredential(ctx, at, id, r) })
 	}
 	return s.conversationStep(ctx, at, id, r)
+}
+
+// endToEnd carries out the requests of end-to-end identity that name no conversation.
+// ok is false for others.
+func (s *System) endToEnd(ctx context.Context, at place, r messages.Request) (reply messages.Reply, ok bool, err error) {
+	switch r := r.(type) {
+	case messages.RegisterTrustAnchor, messages.RemoveTrustAnchor, messages.RegisterIntermediate, messages.RegisterCRL:
+		reply, err = s.askPKI(ctx, at, r)
+	case messages.ReadPKI:
+		reply = readPKI(at.client.trust(at.tx))
+	case messages.SaveX509Credential:
+		reply, err = s.within(ctx, at, func(at place) (messages.Reply, error) { return s.saveX509Credential(ctx, at, r) })
+	case messages.CheckCredentials:
+		reply, err = s.checkCredentials(ctx, at)
+	case messages.ListDistributionPoints:
+		reply, err = s.listDistributionPoints(ctx, at)
+	case messages.ReadGroupInfoState:
+		reply, err = s.readGroupInfoState(at, r)
+	case messages.Identify:
+		reply = messages.Identified{Identity: identify(at.client.trust(at.tx), s.options.Now(), r.CipherSuite, &r.Credential, r.SignatureKey)}
+	default:
+		return nil, false, nil
+	}
+	return reply, true, err
 }
 
 // within runs a sequence of steps in the caller's transaction, or in one of its own
@@ -165,7 +196,12 @@ func (s *System) conversationStep(ctx context.Context, at place, id messages.Con
 
 // use finds a credential and keeps it from being removed while the transaction lasts.
 func (s *System) use(ctx context.Context, at place, cs mlsgroup.CipherSuite, ref messages.CredentialRef) (*credentialRecord, error) {
-	reply, err := s.askClient(ctx, at, useCredential{suite: cs, ref: ref})
+	return s.useOf(ctx, at, useCredential{suite: cs, ref: ref})
+}
+
+// useOf is use of a credential of a certain type.
+func (s *System) useOf(ctx context.Context, at place, which useCredential) (*credentialRecord, error) {
+	reply, err := s.askClient(ctx, at, which)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +214,8 @@ type adopt struct {
 	transition *mlsgroup.Transition
 	credential *credentialRecord
 	signer     *mlsgroup.Signer
-	welcome    bool // epoch events are for joins, not for creation
+	welcome    bool     // epoch events are for joins, not for creation
+	points     []string // new distribution points in the members' certificates
 }
 
 // adopted answers adopt.
@@ -208,7 +245,7 @@ func (s *System) createConversation(ctx context.Context, at place, id messages.C
 	if _, err := s.askConversation(ctx, at, id, newTask(ctx, requireAbsent{})); err != nil {
 		return nil, err
 	}
-	transition, err := mlsgroup.NewGroup(s.input(signer), options)
+	transition, err := mlsgroup.NewGroup(at.client.input(at.tx, signer), options)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", messages.ErrInvalidArgument, err)
 	}
@@ -237,7 +274,7 @@ func (s *System) processWelcome(ctx context.Context, at place, r messages.Proces
 		return nil, messages.ErrOrphanWelcome
 	}
 	signer := taken.credential.signer(welcome.CipherSuite)
-	in := s.input(signer)
+	in := at.client.input(at.tx, signer)
 	in.PSK = s.pskLookup(at, ctx)
 	o := mlsgroup.JoinOptions{
 		KeyPackage: taken.record.bundle(), Profile: at.client.profile(r.Profile), Receive: at.client.receive(r.Receive),
@@ -253,8 +290,9 @@ func (s *System) processWelcome(ctx context.Context, at place, r messages.Proces
 		return nil, invalidMessage(err)
 	}
 	id := messages.ConversationID(transition.Next.GroupID())
+	points := newPoints(at.client.trust(at.tx), memberCredentials(transition.Next))
 	answer, err := s.askConversation(ctx, at, id, newTask(ctx, adopt{
-		transition: transition, credential: taken.credential, signer: signer, welcome: true,
+		transition: transition, credential: taken.credential, signer: signer, welcome: true, points: points,
 	}))
 	if err != nil {
 		return nil, err
@@ -267,7 +305,7 @@ func (s *System) processWelcome(ctx context.Context, at place, r messages.Proces
 		}
 	}
 	return messages.ConversationJoined{
-		Conversation: id, Epoch: transition.Next.Epoch(), Released: answer.(adopted).released,
+		Conversation: id, Epoch: transition.Next.Epoch(), Released: answer.(adopted).released, NewDistributionPoints: points,
 	}, nil
 }
 
@@ -340,21 +378,51 @@ func (s *System) markAsChildOf(ctx context.Context, at place, id messages.Conver
 type rotate struct {
 	messages.Step
 	credential *credentialRecord
+	once       bool // not where the leaf carries it already
 }
 
 func (s *System) setCredential(ctx context.Context, at place, id messages.ConversationID, r messages.SetCredential) (messages.Reply, error) {
-	credential, err := s.use(ctx, at, 0, r.Credential)
+	which := useCredential{ref: r.Credential}
+	if r.Credential == (messages.CredentialRef{}) {
+		suite, err := s.suiteOf(ctx, at, id)
+		if err != nil {
+			return nil, err
+		}
+		which = useCredential{suite: suite, kind: mlsgroup.CredentialTypeX509}
+	}
+	credential, err := s.useOf(ctx, at, which)
 	if err != nil {
 		return nil, err
 	}
-	return s.conversationStep(ctx, at, id, rotate{credential: credential})
+	return s.conversationStep(ctx, at, id, rotate{credential: credential, once: r.Once})
 }
 
-// input is what group steps get from outside.
+// suiteOf returns the suite of a conversation that has a group.
+func (s *System) suiteOf(ctx context.Context, at place, id messages.ConversationID) (mlsgroup.CipherSuite, error) {
+	reply, err := s.askConversation(ctx, at, id, newTask(ctx, messages.ReadConversation{}))
+	if err != nil {
+		return 0, err
+	}
+	read := reply.(messages.ConversationRead)
+	if !read.Exists {
+		return 0, messages.ErrConversationNotFound
+	}
+	return read.CipherSuite, nil
+}
+
+// input is what group steps get from outside, but for the authentication service of a
+// client.
 func (s *System) input(signer *mlsgroup.Signer) mlsgroup.Input {
 	return mlsgroup.Input{
 		Rand: s.options.Rand, Now: s.options.Now(), Auth: s.options.Auth, Signer: signer, Do: s.options.Do,
 	}
+}
+
+// input is System.input for a step of a client's transaction; nil is a single call.
+func (c *client) input(tx *transaction, signer *mlsgroup.Signer) mlsgroup.Input {
+	in := c.sys.input(signer)
+	in.Auth = c.auth(tx)
+	return in
 }
 
 // profileOf returns the profile that a request names.

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/conclave-mls/conclave/mlsgroup"
+	"github.com/conclave-mls/conclave/pki"
 	"github.com/conclave-mls/conclave/store"
 )
 
@@ -22,8 +23,11 @@ type Options struct {
 	Now func() time.Time
 	// Logger hears of states and codes, never of contents. Nil is silence.
 	Logger *zap.Logger
-	// Auth validates credentials. Nil accepts Basic ones and refuses others.
+	// Auth validates credentials. Nil accepts Basic ones, and X.509 ones by what the
+	// client has registered; see authentication.go.
 	Auth mlsgroup.AuthenticationService
+	// PKIPolicy says how strict verifying certificates is.
+	PKIPolicy pki.Policy
 	// Do runs f(0) to f(n-1), at once where it can, and returns when all have
 	// returned; group steps use it for independent work. Nil runs as many at once
 	// as there are processors.
@@ -45,7 +49,7 @@ type Options struct {
 	StateBytes int64
 
 	// LeaseGenerations lets single calls of EncryptMessage answer without a sync, but
-	// for one in 64: that one reserves the generations of the others. See spent.go.
+	// for one in 16: that one reserves the generations of the others. See spent.go.
 	LeaseGenerations bool
 
 	// MaxRequests and MaxBytes bound what waits in the whole engine: 0 is 65,536
@@ -59,6 +63,7 @@ type Options struct {
 
 	host  func() host                     // nil: protoactor
 	apply func(...*store.ChangeSet) error // nil: the Store's
+	read  store.Reader                    // nil: the Store
 }
 
 // Bounds that are not options.
@@ -66,7 +71,7 @@ const (
 	maxTries        = 3           // of an operation that gives way in a deadlock
 	maxRetries      = 5           // of one send
 	maxResendPause  = time.Minute // between resends of a commit in doubt
-	reserveBlock    = 64          // own generations reserved at a time
+	reserveBlock    = 16          // own generations reserved at a time: half of a receiver's usual window, see spent.go
 	maxEarly        = 1000        // buffered future messages of a conversation
 	maxEarlyBytes   = 4 << 20     // and their bytes
 	maxEarlyCommits = 4           // buffered commits of unknown proposals
@@ -76,6 +81,7 @@ const (
 	sweepFraction   = 4           // sweeps for passivation in one IdleAfter
 	restFraction    = 8           // of StateBytes is freed when it is exceeded
 	restBytes       = 2 << 10     // of memory of a conversation beside its state
+	maxRemembered   = 1 << 14     // certificates whose paths need not be verified again
 	maxPSK          = 1 << 16     // an external pre-shared key, in bytes
 	maxName         = 1 << 10     // client, conversation and PSK ids, in bytes
 	defaultLifetime = 84 * 24 * time.Hour
@@ -94,6 +100,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.apply == nil {
 		o.apply = o.Store.Apply
+	}
+	if o.read == nil {
+		o.read = o.Store
 	}
 	if o.host == nil {
 		o.host = newProtoHost

@@ -82,7 +82,11 @@ func (c *conversation) propose(st *stage, t *task, r messages.Request) (messages
 	}
 	st.note(transition.Next.Epoch(), transition.Outbound)
 	c.advance(st, transition)
-	return messages.ProposalCreated{Message: transition.Outbound.Message, Ref: transition.Outbound.ProposalRef}, nil
+	reply := messages.ProposalCreated{Message: transition.Outbound.Message, Ref: transition.Outbound.ProposalRef}
+	if options.Proposal != nil {
+		reply.NewDistributionPoints = c.notePoints(st, proposed(options.Proposal))
+	}
+	return reply, nil
 }
 
 func (c *conversation) clearProposal(st *stage, r messages.ClearPendingProposal) (messages.Reply, error) {
@@ -109,7 +113,7 @@ func removeProposal(leaf mlsgroup.LeafIndex) *mlsgroup.Proposal {
 func (c *conversation) leavesOf(st *stage, ids []messages.ClientID) ([]mlsgroup.LeafIndex, error) {
 	wanted := make(map[messages.ClientID]bool, len(ids))
 	for _, id := range ids {
-		wanted[id] = true
+		wanted[canonical(id)] = true
 	}
 	var leaves []mlsgroup.LeafIndex
 	err := c.try(st, func(g *mlsgroup.Group) error {
@@ -119,7 +123,7 @@ func (c *conversation) leavesOf(st *stage, ids []messages.ClientID) ([]mlsgroup.
 		}
 		leaves = leaves[:0]
 		for i, leaf := range members {
-			if wanted[clientID(&leaf.Credential)] {
+			if id := c.client.identityOf(&leaf.Credential); id != "" && wanted[canonical(id)] {
 				leaves = append(leaves, i)
 			}
 		}
@@ -145,6 +149,9 @@ func (c *conversation) commitGroup(st *stage, t *task) (messages.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r, ok := t.request.(rotate); ok && r.once && credential == nil {
+		return messages.CommitMerged{Epoch: st.state.group.Epoch()}, nil
+	}
 	if _, pendingOnly := t.request.(messages.CommitPendingProposals); pendingOnly {
 		pending, err := c.pending(st)
 		if err != nil {
@@ -168,6 +175,13 @@ func (c *conversation) commitGroup(st *stage, t *task) (messages.Reply, error) {
 	})
 	if err != nil {
 		return nil, outboundError(err)
+	}
+	if _, adds := t.request.(messages.AddMembers); adds {
+		var added []mlsgroup.Credential
+		for i := range options.Proposals {
+			added = append(added, proposed(&options.Proposals[i])...)
+		}
+		t.points = c.notePoints(st, added)
 	}
 	f := c.newInflight(own, st.state.group.Epoch(), st.state.incarnation, false)
 	if options.Message != nil {
@@ -202,15 +216,31 @@ func (c *conversation) commitOptions(st *stage, r messages.Request) (mlsgroup.Co
 		o.ForcePath = true
 	case rotate:
 		o.ForcePath = true
-		if r.credential.entry.Ref != c.ownCredential(st) {
-			if !sameScheme(r.credential.entry.CipherSuite, st.state.group.CipherSuite()) {
-				return o, nil, fmt.Errorf("%w: it signs for %v", messages.ErrWrongCredential, r.credential.entry.CipherSuite)
-			}
-			o.Leaf = &mlsgroup.LeafChange{Signer: r.credential.signer(st.state.group.CipherSuite())}
-			return o, r.credential, nil
+		there, err := c.carries(st, r.credential)
+		if err != nil || there {
+			return o, nil, err
 		}
+		if !sameScheme(r.credential.entry.CipherSuite, st.state.group.CipherSuite()) {
+			return o, nil, fmt.Errorf("%w: it signs for %v", messages.ErrWrongCredential, r.credential.entry.CipherSuite)
+		}
+		o.Leaf = &mlsgroup.LeafChange{Signer: r.credential.signer(st.state.group.CipherSuite())}
+		return o, r.credential, nil
 	}
 	return o, nil, nil
+}
+
+// carries tells whether the own leaf has a credential with its key. A certificate may
+// have been issued for the key of the credential it replaces.
+func (c *conversation) carries(st *stage, credential *credentialRecord) (there bool, err error) {
+	if credential.entry.Ref != c.ownCredential(st) {
+		return false, nil
+	}
+	err = c.try(st, func(g *mlsgroup.Group) error {
+		own, err := g.Member(g.OwnLeaf())
+		there = err == nil && own != nil && own.Credential.Equal(&credential.entry.Credential)
+		return err
+	})
+	return there, err
 }
 
 // pending returns the pending proposals.

@@ -30,6 +30,8 @@ func (history) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.hi
 func (inbound) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.inbound") }
 func (inflight) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.inflight") }
 func (join) Format(f fmt.State, _ rune)             { secret.Print(f, "actors.join") }
+func (keeper) Format(f fmt.State, _ rune)           { secret.Print(f, "actors.keeper") }
+func (keeperStage) Format(f fmt.State, _ rune)      { secret.Print(f, "actors.keeperStage") }
 func (keyPackageRecord) Format(f fmt.State, _ rune) { secret.Print(f, "actors.keyPackageRecord") }
 func (keyPackageTaken) Format(f fmt.State, _ rune)  { secret.Print(f, "actors.keyPackageTaken") }
 func (namedGuard) Format(f fmt.State, _ rune)       { secret.Print(f, "actors.namedGuard") }
@@ -38,6 +40,7 @@ func (opening) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.op
 func (*openers) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.openers") }
 func (pskRead) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.pskRead") }
 func (pskValue) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.pskValue") }
+func (putX509) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.putX509") }
 func (queue) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.queue") }
 func (resend) Format(f fmt.State, _ rune)           { secret.Print(f, "actors.resend") }
 func (resendResult) Format(f fmt.State, _ rune)     { secret.Print(f, "actors.resendResult") }

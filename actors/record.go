@@ -21,13 +21,18 @@ import (
 //	key package    credential:32 key package, init private, leaf private
 //	psk            id psk
 //	data           blob
+//	rotation       credential:32 key packages:2 published:1 count:1, suites:2 each
+//	pki            see package pki
 //	pointer        incarnation:8 conversation id, and the parent's where there is one
 //	inflight       see inflight.go
 //	early, seen    see held.go
 const recordVersion = 1
 
 // Suffixes in the table of a client's own records.
-const headInflight = 0x02
+const (
+	headInflight = 0x02
+	headRotation = 0x03
+)
 
 // writer builds a record.
 type writer struct{ b []byte }

@@ -228,9 +228,9 @@ func (c *conversation) mergedReply(s *sending, released []messages.Released) mes
 		epoch = c.state.group.Epoch() // what was released may have gone further
 	}
 	if s.f.isJoin {
-		return messages.ConversationJoined{Conversation: c.id, Epoch: epoch, Released: released}
+		return messages.ConversationJoined{Conversation: c.id, Epoch: epoch, Released: released, NewDistributionPoints: s.task.points}
 	}
-	return messages.CommitMerged{Epoch: epoch, Sent: true, Released: released}
+	return messages.CommitMerged{Epoch: epoch, Sent: true, Released: released, NewDistributionPoints: s.task.points}
 }
 
 // refuse notes that a first send was refused. A join that was refused is forgotten;

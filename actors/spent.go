@@ -17,7 +17,9 @@ import (
 // that own generations up to a bound may be used, a block at a time.
 //
 // An abort burns the generations handed out, which it knows; a crash burns all up to
-// the bound. No generation of an epoch is used twice. Single calls need none of it:
+// the bound. No generation of an epoch is used twice. A block is small beside the window
+// in which receivers take messages out of order, 32 by default: those sent before a crash
+// may come after those sent behind it. Single calls need none of it:
 // their ratchet is on disk before the message leaves.
 //
 // With LeaseGenerations they do the same to save syncs: the call that begins a block

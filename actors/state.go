@@ -33,6 +33,26 @@ func (g generations) max(o generations) generations {
 	return generations{max(g.application, o.application), max(g.handshake, o.handshake)}
 }
 
+// wipe overwrites the keys of a state that nobody uses any more.
+func (s *state) wipe() {
+	if s == nil {
+		return
+	}
+	if s.group != nil {
+		s.group.Wipe()
+	}
+	for _, signer := range []*mlsgroup.Signer{s.signer, s.adopted} {
+		if signer != nil {
+			signer.Private.Wipe()
+		}
+	}
+	for _, f := range s.inflight {
+		f.own.Wipe()
+		f.before.Wipe()
+		f.history.Wipe()
+	}
+}
+
 func (s *state) with(f func(next *state)) *state {
 	next := *s
 	f(&next)
@@ -93,6 +113,17 @@ func (st *stage) reset(s *state) {
 	st.state, st.consumed, st.events, st.after = s, nil, nil, nil
 }
 
+// discard wipes what a stage that is given up would have written, and its keys but for
+// those that the committed state has too. A commit in flight may have been made from what
+// was staged and share them, so then they are left to the garbage collector.
+func (c *conversation) discard(st *stage) {
+	if !st.clean() && st.state != nil && c.state != nil && len(c.state.inflight) == 0 {
+		dropped := mlsgroup.Transition{Next: st.state.group, Consumed: st.consumed}
+		dropped.Wipe(c.state.group)
+	}
+	st.changes.Wipe()
+}
+
 // note remembers that the application has a message that used an own generation, for
 // a transaction: it may be aborted.
 func (st *stage) note(epoch uint64, o *mlsgroup.Outbound) {
@@ -109,7 +140,14 @@ func (st *stage) note(epoch uint64, o *mlsgroup.Outbound) {
 // before it.
 func (c *conversation) advance(st *stage, t *mlsgroup.Transition) {
 	c.stageChanges(&st.changes, st.state.incarnation, t.Changes)
-	st.consumed = append(st.consumed, t.Consumed...)
+	for _, change := range t.Changes {
+		change.Value.Wipe() // the stage has a copy
+	}
+	if st.consumed == nil {
+		st.consumed = slices.Clip(t.Consumed) // most batches have one step
+	} else {
+		st.consumed = append(st.consumed, t.Consumed...)
+	}
 	st.state = st.state.with(func(next *state) { next.group = t.Next })
 }
 

@@ -101,6 +101,10 @@ func (c *cell) request(name string) (messages.Address, messages.Request) {
 		return bob, messages.ReadConversation{}
 	case "ListMembers":
 		return bob, messages.ListMembers{}
+	case "ReadE2EIState":
+		return bob, messages.ReadE2EIState{}
+	case "ReadIdentities":
+		return bob, messages.ReadIdentities{Clients: []messages.ClientID{"bob"}}
 	case "ExportSecret":
 		return bob, messages.ExportSecret{Label: "x", Length: 16}
 	case "ExportGroupInfo":

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/pki"
 	"github.com/conclave-mls/conclave/store"
 )
 
@@ -21,8 +22,9 @@ import (
 type System struct {
 	options Options
 	log     *zap.Logger
-	store   *store.Store
+	store   store.Reader
 	keys    store.Keys
+	memory  *pki.Memory // of the certificates that clients have verified
 	host    host
 	openers *openers
 	gate    gate
@@ -59,8 +61,9 @@ func Start(o Options) (*System, error) {
 	s := &System{
 		options:       o,
 		log:           o.Logger,
-		store:         o.Store,
+		store:         o.read,
 		keys:          o.Store.Keys(),
+		memory:        pki.NewMemory(maxRemembered),
 		host:          o.host(),
 		openers:       newOpeners(o.Logger),
 		crowded:       make(chan struct{}, 1),
@@ -158,6 +161,15 @@ type place struct {
 
 // askClient sends a request to the client's actor.
 func (s *System) askClient(ctx context.Context, at place, r messages.Request) (messages.Reply, error) {
+	return s.askKeeper(ctx, at, at.client.actor, r)
+}
+
+// askPKI sends a request to the client's PKI actor.
+func (s *System) askPKI(ctx context.Context, at place, r messages.Request) (messages.Reply, error) {
+	return s.askKeeper(ctx, at, at.client.pki, r)
+}
+
+func (s *System) askKeeper(ctx context.Context, at place, to ref, r messages.Request) (messages.Reply, error) {
 	if at.tx != nil {
 		if err := at.tx.enter(); err != nil {
 			return nil, err
@@ -166,7 +178,7 @@ func (s *System) askClient(ctx context.Context, at place, r messages.Request) (m
 	}
 	t := newTask(ctx, r)
 	t.tx, t.send = at.tx, at.send
-	return t.wait(at.client.actor)
+	return t.wait(to)
 }
 
 // askConversation sends a request to a conversation's actor, starting it if it is
@@ -398,6 +410,7 @@ func (s *System) close(ctx context.Context) error {
 	}
 	for _, c := range clients {
 		c.actor.send(closeActor{})
+		c.pki.send(closeActor{})
 	}
 	if err := await(ctx, s.gate.empty); err != nil {
 		return err
@@ -426,7 +439,7 @@ func (s *System) close(ctx context.Context) error {
 		stops = append(stops, e.actor.stop())
 	}
 	for _, c := range s.clients.all() {
-		stops = append(stops, c.actor.stop())
+		stops = append(stops, c.actor.stop(), c.pki.stop())
 	}
 	for _, stopped := range append(stops, s.directory.stop()) {
 		if err := await(ctx, stopped); err != nil {

@@ -24,6 +24,8 @@ type task struct {
 	psks map[string]pskValue
 	// history is a history client for the commit, once the step has asked for one.
 	history *history
+	// points are the new distribution points in the certificates that a commit adds.
+	points []string
 	// held is the entry that this task keeps in memory until it is answered, nil where
 	// its asker does.
 	held *entry

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/pki"
 	"github.com/conclave-mls/conclave/store"
 )
 
@@ -19,6 +20,9 @@ type transaction struct {
 	steps atomic.Uint64
 	// sent tells that a commit has left on its behalf: a bad victim.
 	sent atomic.Bool
+	// trusted is whom the client trusts by what the transaction has staged, nil where it
+	// has staged nothing of that.
+	trusted atomic.Pointer[pki.Snapshot]
 	// ended is closed when the actor answers nobody any more; nil without an actor.
 	ended chan struct{}
 }

@@ -1,6 +1,7 @@
 package enrollment_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/conclave-mls/conclave/enrollment"
+	"github.com/conclave-mls/conclave/pki"
 )
 
 func TestConfig(t *testing.T) {
@@ -45,8 +47,8 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// TestUnusualNames enrolls people whose names need escaping, somewhere on the way.
-func TestUnusualNames(t *testing.T) {
+// TestPitfallE12NamesBeyondASCII enrolls people whose names need escaping, somewhere on the way.
+func TestPitfallE12NamesBeyondASCII(t *testing.T) {
 	for _, c := range []struct{ name, handle, uri string }{
 		{"Zoë \"Quote\" <&> O'Hara\\ 漢字", "alice.smith.qa@example.com", "wireapp://%40alice.smith.qa%40example.com@wire.localhost"},
 		{"{{.Name}} $(x) 🙂", "a b+c%d;é", "wireapp://%40a%20b%2Bc%25d%3B%C3%A9@wire.localhost"},
@@ -75,5 +77,32 @@ func TestUnusualNames(t *testing.T) {
 		if _, err := w.e.Issued(w.now, w.trust); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestPitfallE9HandleOfACertificate renews with what the certificate says. Its handle is a
+// URI, which must not be wrapped into another.
+func TestPitfallE9HandleOfACertificate(t *testing.T) {
+	w := newWorld(t, 1)
+	w.until(enrollment.StepIssued)
+	issued, err := w.e.Issued(w.now, w.trust)
+	w.must(err)
+	id, err := pki.ParseIdentity(issued.Chain[0])
+	w.must(err)
+	c := testConfig(t, 1)
+	c.DisplayName, c.Handle, c.SignatureKey = id.DisplayName, id.Handle, issued.SignatureKey
+	if _, err := enrollment.New(c, w.rand); !errors.Is(err, enrollment.ErrConfig) {
+		t.Errorf("a URI was taken for a handle: %v", err)
+	}
+	c.Handle = id.BareHandle()
+	w.e, err = enrollment.New(c, w.rand)
+	w.must(err)
+	w.until(enrollment.StepIssued)
+	issued, err = w.e.Issued(w.now, w.trust)
+	w.must(err)
+	again, err := pki.ParseIdentity(issued.Chain[0])
+	w.must(err)
+	if again.Handle != id.Handle || again.ClientID != id.ClientID || !bytes.Equal(again.PublicKey, id.PublicKey) {
+		t.Errorf("renewed as %v, was %v", again, id)
 	}
 }

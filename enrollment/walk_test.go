@@ -154,9 +154,9 @@ func places(t *testing.T) (all []place) {
 	}
 }
 
-// TestEveryCallEverywhere makes every call at every place: those that do not belong fail
+// TestPitfallE7EveryCallEverywhere makes every call at every place: those that do not belong fail
 // with a StepError, and no failure changes anything.
-func TestEveryCallEverywhere(t *testing.T) {
+func TestPitfallE7EveryCallEverywhere(t *testing.T) {
 	w := newWorld(t, 1)
 	all := places(t)
 	if len(all) < 40 {

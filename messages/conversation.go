@@ -42,6 +42,8 @@ type ConversationJoined struct {
 	Epoch        uint64
 	// Released holds what had been kept for the conversation before it was joined.
 	Released []Released
+	// NewDistributionPoints of the members' certificates, as in [MessageDecrypted].
+	NewDistributionPoints []string
 }
 
 // JoinByExternalCommit joins a conversation by a commit of one's own (RFC 9420
@@ -173,9 +175,13 @@ type Sender struct {
 	Type mlsgroup.SenderType
 	// Leaf of a member, position in external_senders of an external sender.
 	Leaf uint32
-	// ClientID is the identity in the sender's Basic credential, else empty.
-	ClientID   ClientID
-	Credential mlsgroup.Credential
+	// ClientID is the identity in the sender's credential: of an X.509 one that of its
+	// leaf certificate. Empty where there is none.
+	ClientID ClientID
+	// Credential and SignatureKey of the sender in the message's epoch, of which
+	// [Identify] makes an identity.
+	Credential   mlsgroup.Credential
+	SignatureKey []byte
 }
 
 // MessageDecrypted answers [DecryptMessage].
@@ -206,6 +212,10 @@ type MessageDecrypted struct {
 	Released []Released
 	// Dropped counts buffered messages given up to make room.
 	Dropped int
+	// NewDistributionPoints are the CRL distribution points in the certificates that a
+	// proposal or commit brings for which no list is registered. Nil where the
+	// certificates name none at all; empty where the lists of all are there.
+	NewDistributionPoints []string
 }
 
 // Released is a message that had been buffered: its outcome, or why it failed. A
@@ -230,7 +240,12 @@ type RemoveMembers struct{ ClientIDs []ClientID }
 type UpdateKeyMaterial struct{}
 
 // SetCredential commits a path whose leaf carries another credential of the client.
-type SetCredential struct{ Credential CredentialRef }
+type SetCredential struct {
+	// Credential; zero means the newest X.509 one of the suite's signature scheme.
+	Credential CredentialRef
+	// Once commits nothing where the leaf carries the credential already.
+	Once bool
+}
 
 // CommitPendingProposals commits what is pending; nothing pending is no error.
 type CommitPendingProposals struct{}
@@ -243,6 +258,9 @@ type CommitMerged struct {
 	Sent bool
 	// Released holds what had been buffered for the new epoch.
 	Released []Released
+	// NewDistributionPoints of the certificates in the key packages of [AddMembers], as
+	// in [MessageDecrypted].
+	NewDistributionPoints []string
 }
 
 // ProposeAdd proposes to add a client. It answers [ProposalCreated], as all that
@@ -267,6 +285,9 @@ type ProposePSK struct{ ID []byte }
 type ProposalCreated struct {
 	Message []byte // an MLSMessage
 	Ref     mlsgroup.ProposalRef
+	// NewDistributionPoints of the certificate in the key package of [ProposeAdd], as in
+	// [MessageDecrypted].
+	NewDistributionPoints []string
 }
 
 // ClearPendingProposal forgets one pending proposal. It answers
@@ -326,15 +347,16 @@ type ListMembers struct{}
 // Member is a leaf of a conversation.
 type Member struct {
 	Leaf         uint32
-	ClientID     ClientID // identity of a Basic credential, else empty
+	ClientID     ClientID // as in [Sender]
 	Credential   mlsgroup.Credential
 	SignatureKey []byte
 }
 
 // MembersListed answers [ListMembers], in leaf order.
 type MembersListed struct {
-	Epoch   uint64
-	Members []Member
+	Epoch       uint64
+	CipherSuite mlsgroup.CipherSuite
+	Members     []Member
 }
 
 // ExportSecret derives a secret from the epoch (RFC 9420 8.5). It answers

@@ -59,6 +59,15 @@ var (
 	// ErrNoTransport: the client was opened without a transport.
 	ErrNoTransport = errors.New("messages: no transport")
 
+	// ErrPKIEnvironmentUnset: the client has no trust anchor.
+	ErrPKIEnvironmentUnset = errors.New("messages: no trust anchor is registered")
+	// ErrTrustAnchorAlreadyRegistered: a trust anchor has the same key.
+	ErrTrustAnchorAlreadyRegistered = errors.New("messages: trust anchor is registered already")
+	// ErrInvalidCertificate: a certificate cannot be read or does not verify.
+	ErrInvalidCertificate = errors.New("messages: invalid certificate")
+	// ErrInvalidCRL: a revocation list cannot be read or does not verify.
+	ErrInvalidCRL = errors.New("messages: invalid revocation list")
+
 	// ErrProteusNotInitialized: the client has no Proteus identity.
 	ErrProteusNotInitialized = errors.New("messages: proteus is not initialized")
 	// ErrSessionNotFound: the client has no Proteus session of that id.

@@ -55,6 +55,12 @@ func (r ImportKeyPackage) Format(f fmt.State, _ rune) {
 }
 
 // Format writes the fields, [secret] for those that are.
+func (r SaveX509Credential) Format(f fmt.State, _ rune) {
+	type fields SaveX509Credential
+	_, _ = fmt.Fprintf(f, "%+v", fields(r))
+}
+
+// Format writes the fields, [secret] for those that are.
 func (v MessageDecrypted) Format(f fmt.State, _ rune) {
 	type fields MessageDecrypted
 	_, _ = fmt.Fprintf(f, "%+v", fields(v))

@@ -28,6 +28,11 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(WipeConversation), new(InitProteus), new(ProteusReady), new(ReadProteus), new(ProteusRead), new(CreatePreKey), new(PreKeyCreated),
 		new(BeginSession), new(SessionBegun), new(DecryptProteus), new(ProteusDecrypted), new(EncryptProteus), new(ProteusEncrypted),
 		new(DeleteSession), new(SessionDeleted), new(ReadSession), new(SessionRead), new(MigrateCryptobox), new(CryptoboxMigrated),
-		new(CryptoboxReport), new(CryptoboxSkipped),
+		new(RegisterTrustAnchor), new(TrustAnchorRegistered), new(RemoveTrustAnchor), new(TrustAnchorRemoved), new(RegisterIntermediate),
+		new(IntermediateRegistered), new(RegisterCRL), new(CRLRegistered), new(ReadPKI), new(PKIRead), new(TrustAnchor), new(RegisteredCRL),
+		new(ListDistributionPoints), new(DistributionPointsListed), new(CheckCredentials), new(CredentialsChecked), new(CheckedCredential),
+		new(SaveX509Credential), new(X509CredentialSaved), new(Rotation), new(PutRotation), new(RotationPut), new(ReadRotation), new(RotationRead),
+		new(WireIdentity), new(X509Identity), new(ReadE2EIState), new(ReadGroupInfoState), new(E2EIStateRead), new(ReadIdentities),
+		new(IdentitiesRead), new(Identify), new(Identified), new(CryptoboxReport), new(CryptoboxSkipped),
 	}, nil, "")
 }

@@ -176,6 +176,50 @@ func (ExportSecret) Size() int { return overhead }
 // Size implements [Request].
 func (ExportGroupInfo) Size() int { return overhead }
 
+// Size implements [Request].
+func (r RegisterTrustAnchor) Size() int { return overhead + len(r.Certificate) }
+
+// Size implements [Request].
+func (RemoveTrustAnchor) Size() int { return overhead }
+
+// Size implements [Request].
+func (r RegisterIntermediate) Size() int { return overhead + len(r.Certificate) }
+
+// Size implements [Request].
+func (r RegisterCRL) Size() int { return overhead + len(r.DistributionPoint) + len(r.CRL) }
+
+// Size implements [Request].
+func (ReadPKI) Size() int { return overhead }
+
+// Size implements [Request].
+func (ListDistributionPoints) Size() int { return overhead }
+
+// Size implements [Request].
+func (CheckCredentials) Size() int { return overhead }
+
+// Size implements [Request].
+func (r SaveX509Credential) Size() int { return overhead + total(r.Chain) + len(r.SignaturePrivate) }
+
+// Size implements [Request].
+func (PutRotation) Size() int { return overhead }
+
+// Size implements [Request].
+func (ReadRotation) Size() int { return overhead }
+
+// Size implements [Request].
+func (ReadE2EIState) Size() int { return overhead }
+
+// Size implements [Request].
+func (r ReadGroupInfoState) Size() int { return overhead + len(r.GroupInfo) + len(r.RatchetTree) }
+
+// Size implements [Request].
+func (r ReadIdentities) Size() int { return overhead + total(r.Clients) + total(r.Users) }
+
+// Size implements [Request].
+func (r Identify) Size() int {
+	return overhead + len(r.SignatureKey) + len(r.Credential.Identity) + total(r.Credential.Certificates)
+}
+
 func (InitClient) request()             {}
 func (GenerateKeypairs) request()       {}
 func (ListClients) request()            {}
@@ -223,40 +267,67 @@ func (ReadConversation) request()       {}
 func (ListMembers) request()            {}
 func (ExportSecret) request()           {}
 func (ExportGroupInfo) request()        {}
+func (RegisterTrustAnchor) request()    {}
+func (RemoveTrustAnchor) request()      {}
+func (RegisterIntermediate) request()   {}
+func (RegisterCRL) request()            {}
+func (ReadPKI) request()                {}
+func (ListDistributionPoints) request() {}
+func (CheckCredentials) request()       {}
+func (SaveX509Credential) request()     {}
+func (PutRotation) request()            {}
+func (ReadRotation) request()           {}
+func (ReadE2EIState) request()          {}
+func (ReadGroupInfoState) request()     {}
+func (ReadIdentities) request()         {}
+func (Identify) request()               {}
 
-func (ClientReady) reply()            {}
-func (KeypairsGenerated) reply()      {}
-func (ClientsListed) reply()          {}
-func (ConversationsListed) reply()    {}
-func (CredentialAdded) reply()        {}
-func (CredentialRemoved) reply()      {}
-func (CredentialsListed) reply()      {}
-func (KeyPackagesGenerated) reply()   {}
-func (KeyPackageImported) reply()     {}
-func (KeyPackagesListed) reply()      {}
-func (KeyPackagesCounted) reply()     {}
-func (KeyPackagesDeleted) reply()     {}
-func (PSKPut) reply()                 {}
-func (PSKDeleted) reply()             {}
-func (DataSet) reply()                {}
-func (DataRead) reply()               {}
-func (TransactionBegun) reply()       {}
-func (Touched) reply()                {}
-func (Finished) reply()               {}
-func (Aborted) reply()                {}
-func (ConversationCreated) reply()    {}
-func (ConversationJoined) reply()     {}
-func (JoinProposed) reply()           {}
-func (MessageEncrypted) reply()       {}
-func (MessageDecrypted) reply()       {}
-func (MessagesDecrypted) reply()      {}
-func (CommitMerged) reply()           {}
-func (ProposalCreated) reply()        {}
-func (PendingProposalCleared) reply() {}
-func (InDoubtDropped) reply()         {}
-func (ConversationWiped) reply()      {}
-func (MarkedAsChild) reply()          {}
-func (ConversationRead) reply()       {}
-func (MembersListed) reply()          {}
-func (SecretExported) reply()         {}
-func (GroupInfoExported) reply()      {}
+func (ClientReady) reply()              {}
+func (KeypairsGenerated) reply()        {}
+func (ClientsListed) reply()            {}
+func (ConversationsListed) reply()      {}
+func (CredentialAdded) reply()          {}
+func (CredentialRemoved) reply()        {}
+func (CredentialsListed) reply()        {}
+func (KeyPackagesGenerated) reply()     {}
+func (KeyPackageImported) reply()       {}
+func (KeyPackagesListed) reply()        {}
+func (KeyPackagesCounted) reply()       {}
+func (KeyPackagesDeleted) reply()       {}
+func (PSKPut) reply()                   {}
+func (PSKDeleted) reply()               {}
+func (DataSet) reply()                  {}
+func (DataRead) reply()                 {}
+func (TransactionBegun) reply()         {}
+func (Touched) reply()                  {}
+func (Finished) reply()                 {}
+func (Aborted) reply()                  {}
+func (ConversationCreated) reply()      {}
+func (ConversationJoined) reply()       {}
+func (JoinProposed) reply()             {}
+func (MessageEncrypted) reply()         {}
+func (MessageDecrypted) reply()         {}
+func (MessagesDecrypted) reply()        {}
+func (CommitMerged) reply()             {}
+func (ProposalCreated) reply()          {}
+func (PendingProposalCleared) reply()   {}
+func (InDoubtDropped) reply()           {}
+func (ConversationWiped) reply()        {}
+func (MarkedAsChild) reply()            {}
+func (ConversationRead) reply()         {}
+func (MembersListed) reply()            {}
+func (SecretExported) reply()           {}
+func (GroupInfoExported) reply()        {}
+func (TrustAnchorRegistered) reply()    {}
+func (TrustAnchorRemoved) reply()       {}
+func (IntermediateRegistered) reply()   {}
+func (CRLRegistered) reply()            {}
+func (PKIRead) reply()                  {}
+func (DistributionPointsListed) reply() {}
+func (CredentialsChecked) reply()       {}
+func (X509CredentialSaved) reply()      {}
+func (RotationPut) reply()              {}
+func (RotationRead) reply()             {}
+func (E2EIStateRead) reply()            {}
+func (IdentitiesRead) reply()           {}
+func (Identified) reply()               {}

@@ -17,8 +17,10 @@ type ExternalJoinOptions struct {
 	Leaf KeyPackageOptions
 	// Remove names an earlier leaf of ours to be removed. Without it the leaf
 	// with our signature key is, if there is one, and in the Wire profile the
-	// one with our credential.
+	// one with our credential, or with one that Own says is ours. Nil says so
+	// of none.
 	Remove *LeafIndex
+	Own    func(c *Credential) bool
 	// PSKs to inject, nonces left out.
 	PSKs []PreSharedKeyID
 	// AuthenticatedData that goes with the commit, readable by all.
@@ -195,7 +197,7 @@ func (o *ExternalJoinOptions) earlierLeaf(tree *RatchetTree, signer *Signer) (Le
 	}
 	if o.Profile.rules().pathKeySigns {
 		for i, l := range tree.Members() {
-			if l.Credential.Equal(&signer.Credential) {
+			if l.Credential.Equal(&signer.Credential) || o.Own != nil && o.Own(&l.Credential) {
 				return i, true
 			}
 		}

@@ -220,6 +220,38 @@ func (gi *GroupInfo) verifyTree(in *Input, s *primitive.Suite, tree *RatchetTree
 	})
 }
 
+// VerifyGroupInfo verifies a GroupInfo as somebody who is not in the group can,
+// and returns its tree: the one it brings, or the one given where it brings none.
+// running tells to compare Input.Now with the lifetimes of leaves that came by a
+// key package, as when members are added. Errors a caller may want to tell apart:
+// *CheckError.
+func VerifyGroupInfo(in Input, gi *GroupInfo, tree *RatchetTree, running bool) (*RatchetTree, error) {
+	s, err := gi.GroupContext.CipherSuite.suite()
+	if err != nil {
+		return nil, err
+	}
+	if gi.GroupContext.Version != ProtocolVersionMLS10 {
+		return nil, fmt.Errorf("mlsgroup: group of version %d", gi.GroupContext.Version)
+	}
+	if tree, err = gi.ratchetTree(s, &in, tree); err != nil {
+		return nil, err
+	}
+	if err := gi.verifySigner(s, tree); err != nil {
+		return nil, err
+	}
+	if err := gi.verifyTree(&in, s, tree); err != nil {
+		return nil, err
+	}
+	if running {
+		for _, l := range tree.Members() {
+			if err := l.checkLifetime(&in); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return tree, nil
+}
+
 // findOwnLeaf returns the place of a leaf that is identical to the key
 // package's.
 func findOwnLeaf(tree *RatchetTree, own *LeafNode) (LeafIndex, error) {

@@ -143,7 +143,8 @@ func (g *Group) takeMessageKey(sm *SealedMessage) (*MessageKey, *Transition, err
 // not be opened again.
 func (g *Group) TakeMessageKeys(sealed []*SealedMessage) (keys []*MessageKey, errs []error, t *Transition) {
 	keys, errs = make([]*MessageKey, len(sealed)), make([]error, len(sealed))
-	var steps []*Transition
+	var alone [1]*Transition // spares an allocation where there is one
+	steps := alone[:0]
 	for i, sm := range sealed {
 		var step *Transition
 		if keys[i], step, errs[i] = g.TakeMessageKey(sm); errs[i] == nil {
@@ -163,6 +164,8 @@ func (g *Group) TakeMessageKeys(sealed []*SealedMessage) (keys []*MessageKey, er
 			if !last[string(change.Key)] {
 				last[string(change.Key)] = true
 				t.Changes = append(t.Changes, change)
+			} else {
+				change.Value.Wipe()
 			}
 		}
 	}

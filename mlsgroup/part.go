@@ -101,6 +101,10 @@ func (p Part) Ranges() []RecordRange {
 	}
 }
 
+// Alternatives tells that one of the ranges holds the part: the first that is not
+// empty. Those after it need not be read.
+func (p Part) Alternatives() bool { return p.kind == partRatchet }
+
 // Need says which parts a step lacks. The group has not changed.
 type Need struct{ Parts []Part }
 

@@ -119,21 +119,21 @@ type epochView struct {
 
 // view returns the keys of an epoch, current or past. Errors: *EpochError for a
 // later one, ErrEpochTooOld, *Need.
-func (g *Group) view(epoch uint64) (*epochView, error) {
+func (g *Group) view(epoch uint64) (v epochView, err error) {
 	h := g.head
 	switch {
 	case epoch > h.context.Epoch:
-		return nil, &EpochError{Got: epoch, Want: h.context.Epoch}
+		return v, &EpochError{Got: epoch, Want: h.context.Epoch}
 	case epoch == h.context.Epoch:
-		return &epochView{epoch: epoch, context: h.encodedContext, senderData: h.secrets.senderData, secrets: g.secrets}, nil
+		return epochView{epoch: epoch, context: h.encodedContext, senderData: h.secrets.senderData, secrets: g.secrets}, nil
 	case epoch < h.oldestPast:
-		return nil, ErrEpochTooOld
+		return v, ErrEpochTooOld
 	}
 	p := g.past[epoch-h.oldestPast]
 	if p == nil {
-		return nil, &Need{Parts: []Part{{kind: partPast, epoch: epoch}}}
+		return v, &Need{Parts: []Part{{kind: partPast, epoch: epoch}}}
 	}
-	return &epochView{epoch: epoch, past: p, context: p.context, senderData: p.senderData, secrets: p.secrets}, nil
+	return epochView{epoch: epoch, past: p, context: p.context, senderData: p.senderData, secrets: p.secrets}, nil
 }
 
 // leafIn returns leaf i of an epoch, nil if it was blank. It goes forward

@@ -60,12 +60,14 @@ func (g *Group) processPrivate(in Input, m *PrivateMessage) (*Transition, error)
 	}
 	if m.ContentType == ContentTypeApplication {
 		if t.Received, err = key.Open(); err != nil {
+			t.Wipe(g)
 			return nil, err
 		}
 		return t, nil
 	}
 	um, err := key.Decrypt()
 	if err != nil {
+		t.Wipe(g)
 		return nil, err
 	}
 	who, err := g.signerOf(&um.ac.Content, key.leaf)

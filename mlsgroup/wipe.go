@@ -40,7 +40,8 @@ func (g *Group) Wipe() {
 
 // Wipe overwrites the key material of a transition that is dropped: what Next
 // has and current has not, what it would have consumed, and the values of its
-// changes. current is the group that stays, which remains usable. Of several
+// changes. current is the group that stays, which remains usable; nil where there
+// is none. Of several
 // transitions in a row each is wiped, with the same current. A nil transition
 // has nothing to wipe.
 func (t *Transition) Wipe(current *Group) {
@@ -49,9 +50,11 @@ func (t *Transition) Wipe(current *Group) {
 	}
 	// A secret is told by where it is in memory.
 	kept := make(map[*byte]struct{})
-	for _, b := range current.material() {
-		if len(b) > 0 {
-			kept[&b[0]] = struct{}{}
+	if current != nil {
+		for _, b := range current.material() {
+			if len(b) > 0 {
+				kept[&b[0]] = struct{}{}
+			}
 		}
 	}
 	drop := t.Consumed
@@ -68,5 +71,26 @@ func (t *Transition) Wipe(current *Group) {
 	}
 	for i := range t.Changes {
 		t.Changes[i].Value.Wipe()
+	}
+}
+
+// Wipe overwrites the key material of an own commit that nobody will merge any
+// more. The group that it was made from shares some of it, so that one must have
+// come to its end too.
+func (c *OwnCommit) Wipe() {
+	if c.next != nil {
+		c.next.Wipe()
+	}
+	if c.past != nil {
+		c.past.senderData.Wipe()
+		for _, b := range c.past.secrets.material(nil) {
+			b.Wipe()
+		}
+	}
+	if c.Before != nil {
+		c.Before.Wipe(nil)
+	}
+	for i := range c.After {
+		c.After[i].Value.Wipe()
 	}
 }

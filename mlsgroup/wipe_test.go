@@ -110,3 +110,33 @@ func TestTransitionWipe(t *testing.T) {
 	}
 	(*Transition)(nil).Wipe(g)
 }
+
+// An own commit is given up with the group that it was made from.
+func TestOwnCommitWipe(t *testing.T) {
+	w := newWorld(t, 1, ProfileRFC, 432)
+	w.add(w.members[0], 3, CommitOptions{})
+	c := w.members[0]
+	c.cold = false
+	w.say(c, "first")
+	own := w.commitOf(c, CommitOptions{Message: []byte("of the next epoch")})
+	var list []secret.Bytes
+	for _, change := range own.After {
+		list = append(list, change.Value)
+	}
+	list = append(own.next.material(), list...)
+	list = append(list, own.past.senderData)
+	if own.Before == nil {
+		t.Fatal("the commit was not encrypted")
+	}
+	list = append(own.Before.Next.material(), list...)
+	for _, change := range own.Before.Changes {
+		list = append(list, change.Value)
+	}
+	if zero, left := wiped(list); zero != 0 || left < 20 {
+		t.Fatalf("before: %d secrets, %d of them zero", left, zero)
+	}
+	own.Wipe()
+	if _, left := wiped(list); left != 0 {
+		t.Errorf("%d secrets are left", left)
+	}
+}

@@ -225,6 +225,10 @@ func TestRevocation(t *testing.T) {
 func TestRequireCRL(t *testing.T) {
 	d := newDomain(t, Policy{RequireCRL: true})
 	wantErr(t, d.verify(d.s, d.alice, noon), ErrCRLMissing)
+	_, err := d.s.VerifyIssued([][]byte{d.alice.cert.Raw}, noon) // a new certificate, whose lists nobody has fetched
+	wantErr(t, err, nil)
+	_, err = listing(t, d.s, listURL, listOf(t, d.intermediate, 1, nil, d.alice)).VerifyIssued([][]byte{d.alice.cert.Raw}, noon)
+	wantErr(t, err, ErrRevoked)
 	scoped := func(p issuingDistributionPoint, urls ...string) []byte {
 		return listOf(t, d.intermediate, 1, func(l *x509.RevocationList) { l.ExtraExtensions = []pkix.Extension{issuingPoint(t, p, urls...)} })
 	}

@@ -41,7 +41,7 @@ func (s *Snapshot) Examine(chain [][]byte, now time.Time) Verdict {
 }
 
 // VerifyIssued verifies a chain that an issuer has just handed out for a key of ours, at a time: paths may go through the certificates behind the
-// leaf too, which [Snapshot.WithIntermediates] then registers.
+// leaf too, which [Snapshot.WithIntermediates] then registers. Lists are not asked for, whatever the policy: where they are is in this very chain.
 func (s *Snapshot) VerifyIssued(chain [][]byte, now time.Time) (*Identity, error) {
 	if len(chain) == 0 || len(chain) > MaxChainLength {
 		return nil, fmt.Errorf("%w: chain of %d", ErrMalformed, len(chain))
@@ -55,7 +55,7 @@ func (s *Snapshot) VerifyIssued(chain [][]byte, now time.Time) (*Identity, error
 		more = append(more, a)
 	}
 	j := s.judgeLeaf(chain[0], more)
-	if err := s.decide(j, now); err != nil {
+	if err := s.decideUnlisted(j, now); err != nil {
 		return nil, err
 	}
 	return j.identity, nil
@@ -84,11 +84,15 @@ func (s *Snapshot) judgeLeaf(der []byte, more []*authority) *judgment {
 	return j
 }
 
-// verifyAuthority verifies an intermediate. It needs no list yet, whatever the policy: the lists of its issuer are asked for when a leaf's path goes
-// through it.
+// verifyAuthority verifies an intermediate. Lists of its issuer are asked for when a leaf's path goes through it.
 func (s *Snapshot) verifyAuthority(a *authority, now time.Time) error {
 	j := &judgment{cert: a.facts}
 	j.paths, j.err = s.judge(a.cert, x509.ExtKeyUsageAny, nil)
+	return s.decideUnlisted(j, now)
+}
+
+// decideUnlisted decides without asking for lists: what those at hand say counts.
+func (s *Snapshot) decideUnlisted(j *judgment, now time.Time) error {
 	err := s.decide(j, now)
 	if errors.Is(err, ErrCRLMissing) || errors.Is(err, ErrCRLStale) {
 		return nil

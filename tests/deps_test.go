@@ -11,7 +11,7 @@ import (
 // layers are the module's packages from the bottom up. A package imports only from rows below its own; the packages of one row do not know each other.
 const layers = `
 	internal/secret internal/race internal/crashfs internal/clientid internal/vectortest
-	internal/primitive internal/secret/secrettest
+	internal/primitive internal/secret/secrettest internal/pkitest
 	mlsgroup store proteus pki
 	proteus/cryptobox pki/crlfetch enrollment
 	messages enrollment/acmehttp

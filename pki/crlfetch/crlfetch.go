@@ -1,6 +1,10 @@
 // Package crlfetch keeps the revocation lists of a client fresh over HTTP, for applications that do not want to do so themselves.
 //
-// Nothing runs unless the application calls [Run], in a goroutine of its own. The engine never waits for it: a list that does not come is a list that
+// Nothing runs unless the application calls [Run], in a goroutine of its own:
+//
+//	go crlfetch.Run(ctx, client, crlfetch.Options{Wake: joined})
+//
+// The engine never waits for it: a list that does not come is a list that
 // grows old, and what that means is for the policy of package pki to say.
 package crlfetch
 
@@ -41,7 +45,7 @@ type Options struct {
 	MaxSize int64
 	// Parallel is how many lists are fetched at once; 0 is 4.
 	Parallel int
-	// Poll is how often the registry is asked for addresses, which a client has to collect from all its conversations; 0 is an hour.
+	// Poll is how often the registry is asked for addresses; 0 is a minute.
 	Poll time.Duration
 	// Wake makes Run ask at once: an application sends when something it did has returned new distribution points. Nil is never.
 	Wake <-chan struct{}
@@ -86,7 +90,7 @@ func (o Options) withDefaults() Options {
 	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
 	o.MaxSize = cmp.Or(o.MaxSize, pki.MaxCRLSize)
 	o.Parallel = cmp.Or(o.Parallel, 4)
-	o.Poll = cmp.Or(o.Poll, time.Hour)
+	o.Poll = cmp.Or(o.Poll, time.Minute)
 	o.Interval = cmp.Or(o.Interval, 24*time.Hour)
 	o.MinBackoff = cmp.Or(o.MinBackoff, time.Minute)
 	o.MaxBackoff = max(cmp.Or(o.MaxBackoff, 6*time.Hour), o.MinBackoff)

@@ -215,7 +215,7 @@ func TestRegistryChanges(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "list") })
 	r := start(t, Options{}, &registry{urls: []string{s.URL + "/a"}})
 	d, _ := r.rested()
-	if d != time.Hour {
+	if d != time.Minute {
 		t.Fatalf("polls after %v", d)
 	}
 	r.urls = []string{s.URL + "/a", s.URL + "/b", s.URL + "/b"}
@@ -230,7 +230,7 @@ func TestRegistryChanges(t *testing.T) {
 	}
 	r.urlsErr = nil
 	r.step(25 * time.Hour)
-	if d, _ := r.rested(); d != time.Hour || s.asked("/a") != 2 {
+	if d, _ := r.rested(); d != time.Minute || s.asked("/a") != 2 {
 		t.Errorf("rests %v after %d requests", d, s.asked("/a"))
 	}
 	r.urls = []string{s.URL + "/a"} // and back, as if never seen

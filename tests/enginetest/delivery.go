@@ -13,6 +13,7 @@ import (
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/mlsgroup"
+	"github.com/conclave-mls/conclave/pki"
 )
 
 // DeliveryService takes one commit for each epoch of a conversation and tells the others that they are stale. It knows the members of a conversation from
@@ -89,6 +90,13 @@ func (ds *DeliveryService) Claim(ids ...conclave.ClientID) ([][]byte, error) {
 		ds.keyPackages[id] = ds.keyPackages[id][1:]
 	}
 	return claimed, nil
+}
+
+// Withdraw forgets the key packages that a client has published.
+func (ds *DeliveryService) Withdraw(id conclave.ClientID) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	delete(ds.keyPackages, id)
 }
 
 // KeyPackagesLeft counts the key packages of a client that nobody has claimed.
@@ -171,11 +179,23 @@ func readMembers(groupInfo []byte) (map[conclave.ClientID]place, error) {
 		}
 		members := make(map[conclave.ClientID]place)
 		for _, leaf := range tree.Members() {
-			members[conclave.ClientID(leaf.Credential.Identity)] = place{leaf: leaf}
+			members[memberID(&leaf.Credential)] = place{leaf: leaf}
 		}
 		return members, nil
 	}
 	return nil, errors.New("enginetest: GroupInfo without a ratchet tree")
+}
+
+// memberID returns the client id in a credential: of an X.509 one that in its leaf certificate, which it believes.
+func memberID(c *mlsgroup.Credential) conclave.ClientID {
+	if c.Type != mlsgroup.CredentialTypeX509 || len(c.Certificates) == 0 {
+		return conclave.ClientID(c.Identity)
+	}
+	id, err := pki.ParseIdentity(c.Certificates[0])
+	if err != nil {
+		return ""
+	}
+	return conclave.ClientID(id.ClientID.String())
 }
 
 // status is what CommitStatus answers.

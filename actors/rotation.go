@@ -1,0 +1,58 @@
+package actors
+
+import (
+	"fmt"
+
+	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/mlsgroup"
+	"github.com/conclave-mls/conclave/store"
+)
+
+// The rotation under way is one record. What it has done already is seen in what it
+// rotates: the leaves of conversations and the key packages; only whether these have
+// been published is written down.
+
+const maxRotationSuites = 16
+
+func (a *clientActor) putRotation(tx *transaction, r *messages.Rotation) (messages.Reply, error) {
+	changes := new(store.ChangeSet)
+	if r == nil {
+		changes.Delete(a.client.rotationKey())
+		return messages.RotationPut{}, a.commit(tx, changes)
+	}
+	if len(r.CipherSuites) > maxRotationSuites || r.KeyPackages < 0 || r.KeyPackages > maxGenerate {
+		return nil, fmt.Errorf("%w: rotation of %d suites and %d key packages", messages.ErrInvalidArgument, len(r.CipherSuites), r.KeyPackages)
+	}
+	w := newWriter(64)
+	w.fixed(r.Credential[:])
+	w.uint16(uint16(r.KeyPackages))
+	published := uint8(0)
+	if r.Published {
+		published = 1
+	}
+	w.uint8(published)
+	w.uint8(uint8(len(r.CipherSuites)))
+	for _, cs := range r.CipherSuites {
+		w.uint16(uint16(cs))
+	}
+	changes.Put(a.client.rotationKey(), w.b)
+	return messages.RotationPut{}, a.commit(tx, changes)
+}
+
+func (a *clientActor) readRotation(tx *transaction) (messages.Reply, error) {
+	value, err := a.get(tx, a.client.rotationKey())
+	if err != nil || value == nil {
+		return messages.RotationRead{}, err
+	}
+	r := readRecord(value)
+	rotation := new(messages.Rotation)
+	copy(rotation.Credential[:], r.take(uint64(len(rotation.Credential))))
+	rotation.KeyPackages = int(r.uint16())
+	rotation.Published = r.uint8() == 1
+	for range r.uint8() {
+		rotation.CipherSuites = append(rotation.CipherSuites, mlsgroup.CipherSuite(r.uint16()))
+	}
+	return messages.RotationRead{Rotation: rotation}, r.end("rotation")
+}
+
+func (c *client) rotationKey() []byte { return c.keys.Head(nil, []byte{headRotation}) }
