@@ -3,7 +3,9 @@ package conclave
 import (
 	"context"
 	"errors"
+	"slices"
 
+	"github.com/conclave-mls/conclave/enrollment"
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/proteus"
 	"github.com/conclave-mls/conclave/proteus/cryptobox"
@@ -48,6 +50,17 @@ const (
 	CodeTrustAnchorAlreadyRegistered Code = "TrustAnchorAlreadyRegistered" // or another one with the same key; there is nothing to do
 	CodeInvalidCertificate           Code = "InvalidCertificate"           // unreadable, or it does not verify; the cause is an error of package pki
 	CodeInvalidCRL                   Code = "InvalidCRL"                   // likewise
+
+	// Enrolment. Their causes are errors of package enrollment.
+	CodeEnrollmentNotFound    Code = "EnrollmentNotFound" // used up, discarded, or nothing is stashed under the handle
+	CodeEnrollmentRunning     Code = "EnrollmentRunning"  // another call enrols the client
+	CodeMissingExistingClient Code = "MissingExistingClient"
+	CodeInvalidClientID       Code = "InvalidClientId" // the client's id is not of the form user:device@domain
+	CodeOutOfOrderEnrollment  Code = "OutOfOrderEnrollment"
+	CodeHookTimeout           Code = "HookTimeout"
+	CodeCertificateMismatch   Code = "CertificateMismatch" // the certificate is not the one that was asked for
+	CodeEnrollmentRefused     Code = "EnrollmentRefused"   // the server refuses; the cause is an [enrollment.Problem] or tells which object is not valid
+	CodeEnrollment            Code = "Enrollment"          // any other error of an enrolment
 
 	// Proteus. See ProteusError for the number.
 	CodeProteusNotInitialized Code = "ProteusNotInitialized" // call Proteus.Init first
@@ -122,6 +135,9 @@ type CommitInDoubt = messages.CommitInDoubt
 // CredentialInUse is the cause of [CodeCredentialStillInUse]: which conversation uses it.
 type CredentialInUse = messages.CredentialInUse
 
+// MissingExistingClient is the cause of [CodeMissingExistingClient]: of which type there is no credential.
+type MissingExistingClient = messages.MissingExistingClient
+
 // TransactionFailed is the cause of [CodeTransactionFailed]: what stands although the transaction did not finish.
 type TransactionFailed = messages.TransactionFailed
 
@@ -168,6 +184,10 @@ var codes = []struct {
 	{proteus.ErrRemoteIdentityChanged, CodeRemoteIdentityChanged},
 	{cryptobox.ErrNotFound, CodeCryptoboxNotFound},
 	{cryptobox.ErrNoIdentity, CodeCryptoboxNotFound},
+	{messages.ErrEnrollmentNotFound, CodeEnrollmentNotFound},
+	{messages.ErrEnrollmentRunning, CodeEnrollmentRunning},
+	{messages.ErrInvalidClientID, CodeInvalidClientID},
+	{messages.ErrHookTimeout, CodeHookTimeout},
 	{messages.ErrNotSent, CodeNotSent},
 	{messages.ErrSending, CodeSending},
 	{messages.ErrNoTransport, CodeTransportNotProvided},
@@ -204,6 +224,8 @@ func codeOf(err error) Code {
 		return CodeCommitInDoubt
 	case asA[*CredentialInUse](err):
 		return CodeCredentialStillInUse
+	case asA[*MissingExistingClient](err):
+		return CodeMissingExistingClient
 	}
 	for _, c := range codes {
 		if errors.Is(err, c.cause) {
@@ -213,7 +235,46 @@ func codeOf(err error) Code {
 	if asA[*ProteusError](err) {
 		return CodeProteus
 	}
+	return codeOfEnrollment(err)
+}
+
+// codeOfEnrollment is codeOf for the errors of package enrollment.
+func codeOfEnrollment(err error) Code {
+	switch {
+	case errors.Is(err, enrollment.ErrOutOfOrder):
+		return CodeOutOfOrderEnrollment
+	case isAny(err, badCertificate...):
+		return CodeCertificateMismatch
+	case asA[*enrollment.Problem](err), isAny(err, badObject...):
+		return CodeEnrollmentRefused
+	case isAny(err, badAnswer...):
+		return CodeEnrollment
+	}
 	return CodeOther
+}
+
+// Errors of enrolments, by what they mean to who reads the code.
+var (
+	badCertificate = []error{
+		enrollment.ErrKeyAlgorithm, enrollment.ErrKeyMismatch, enrollment.ErrClientIDMismatch, enrollment.ErrHandleMismatch,
+		enrollment.ErrDisplayNameMismatch, enrollment.ErrDomainMismatch, enrollment.ErrCertificateFormat, enrollment.ErrCertificateExpired,
+	}
+	badObject = []error{
+		enrollment.ErrAccountDeactivated, enrollment.ErrAccountRevoked,
+		enrollment.ErrOrderInvalid, enrollment.ErrOrderExpired, enrollment.ErrWrongIdentifiers, enrollment.ErrObjectStatus,
+		enrollment.ErrAuthorizationInvalid, enrollment.ErrAuthorizationRevoked, enrollment.ErrAuthorizationDeactivated, enrollment.ErrAuthorizationExpired,
+		enrollment.ErrChallengeType, enrollment.ErrChallengeToken, enrollment.ErrChallengeEntropy, enrollment.ErrChallengeInvalid,
+	}
+	// badAnswer may be another the next time.
+	badAnswer = []error{
+		enrollment.ErrNonceMissing, enrollment.ErrNonceReused, enrollment.ErrNonceRefused, enrollment.ErrStatus, enrollment.ErrContentType,
+		enrollment.ErrTooLarge, enrollment.ErrMalformed, enrollment.ErrOrderNotReady, enrollment.ErrOrderNotYetValid, enrollment.ErrChallengeProcessing,
+		enrollment.ErrCertificateNotYetValid, enrollment.ErrChain, enrollment.ErrUntrusted, enrollment.ErrToken, enrollment.ErrURL,
+	}
+)
+
+func isAny(err error, targets ...error) bool {
+	return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
 }
 
 func asA[E error](err error) bool {

@@ -60,6 +60,9 @@ type Options struct {
 	MaxConversationCalls, MaxConversationBytes int64
 	// CacheBytes bounds the cache of stored records. 0 is 64 MiB, 8 MiB in memory.
 	CacheBytes int64
+
+	// afterFunc is time.AfterFunc, save in tests. It times what Enroll waits for.
+	afterFunc func(d time.Duration, f func()) (stop func() bool)
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -77,6 +80,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.afterFunc == nil {
+		o.afterFunc = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
 	}
 	return o, nil
 }

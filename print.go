@@ -46,3 +46,8 @@ func (scope) Format(f fmt.State, _ rune)            { secret.Print(f, "conclave.
 
 // Format writes that it is a Proteus.
 func (Proteus) Format(f fmt.State, _ rune) { secret.Print(f, "conclave.Proteus") }
+
+// Format writes that it is an Enrollment.
+func (Enrollment) Format(f fmt.State, _ rune) { secret.Print(f, "conclave.Enrollment") }
+
+func (enroller) Format(f fmt.State, _ rune) { secret.Print(f, "conclave.enroller") }

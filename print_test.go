@@ -14,5 +14,6 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(Engine), new(Error), new(ExternalAddOptions), new(Incoming), new(JoinOptions), new(lane), new(Metrics), new(Options),
 		new(parked), new(results),
 		new(PKIEnvDump), new(CRLDump), new(RotateOptions), new(RotationIncomplete), new(RotationProgress), new(Proteus), new(scope), new(Tx), new(waiting),
+		new(Enrollment), new(EnrollmentOptions), new(EnrollOptions), new(EnrollHooks), new(EnrollProgress), new(enroller), new(hookError), new(RenewOptions),
 	}, nil, "")
 }

@@ -38,6 +38,9 @@ func (a *clientActor) plan(t *task) (*work, error) {
 	if w.needs, w.run, ok = a.planProteus(t); ok {
 		return w, nil
 	}
+	if w.needs, w.run, ok = a.planEnrollment(t); ok {
+		return w, nil
+	}
 	switch r := t.request.(type) {
 	case messages.AddCredential:
 		w.run = func() (messages.Reply, error) { return a.addCredential(t.tx, r) }

@@ -11,6 +11,7 @@
 //	├── PKI, one a client        whom it trusts: trust anchors, intermediates, revocation lists
 //	├── coordinator, one a client   who waits for whom
 //	│   └── transaction, one each   participants, votes, decision
+//	├── enrollment, one each     the way to a certificate: its keys, its nonce, its journal
 //	└── conversation, one each   a group, what is staged on it, its commits on their way
 //
 // Each mutable thing has one owner:
@@ -107,6 +108,24 @@
 // A session (session.go) is a conversation without a delivery service, with the same
 // queue (queue.go). Its requests come through proteus.go, which brings what the client's actor has: the identity,
 // and for a first message the prekey.
+//
+// # Enrolments
+//
+// An enrolment (enrollment_actor.go) is in memory from its beginning to its end and
+// belongs to no transaction, save while one pops it, stashes it or installs its
+// certificate: it is then hidden from all others, and nobody waits for it.
+//
+//	request             in memory   claimed     ended
+//	BeginEnrollment     running     running     ok          with a journal, else always ok
+//	StepEnrollment      ok          not-found   not-found
+//	StashEnrollment     ok          not-found   not-found
+//	PopEnrollment       ok          ok          ok          by the handle of a stash, once
+//	InstallCertificate  ok          not-found   not-found
+//	EndEnrollment       ok          ok          ok          claimed, it does nothing
+//
+// With a journal, what a step has changed is applied before the step is answered. So
+// a request that has left was written down, and after a crash it is built again: same
+// account key, fresh nonce.
 //
 // # Failures
 //

@@ -45,6 +45,9 @@ func (s *System) perform(ctx context.Context, at place, id messages.Conversation
 		if reply, ok, err := s.endToEnd(ctx, at, r); ok {
 			return reply, err
 		}
+		if reply, ok, err := s.enrollment(ctx, at, r); ok {
+			return reply, err
+		}
 		return s.askClient(ctx, at, r)
 	}
 	switch r := r.(type) {

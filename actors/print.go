@@ -65,3 +65,9 @@ func (identityRead) Format(f fmt.State, _ rune)     { secret.Print(f, "actors.id
 func (preKeyTaken) Format(f fmt.State, _ rune)      { secret.Print(f, "actors.preKeyTaken") }
 func (adoptIdentity) Format(f fmt.State, _ rune)    { secret.Print(f, "actors.adoptIdentity") }
 func (adoptPreKey) Format(f fmt.State, _ rune)      { secret.Print(f, "actors.adoptPreKey") }
+
+func (enrollmentActor) Format(f fmt.State, _ rune)   { secret.Print(f, "actors.enrollmentActor") }
+func (openEnrollment) Format(f fmt.State, _ rune)    { secret.Print(f, "actors.openEnrollment") }
+func (enrollmentClaimed) Format(f fmt.State, _ rune) { secret.Print(f, "actors.enrollmentClaimed") }
+func (putEnrollment) Format(f fmt.State, _ rune)     { secret.Print(f, "actors.putEnrollment") }
+func (enrollmentTaken) Format(f fmt.State, _ rune)   { secret.Print(f, "actors.enrollmentTaken") }

@@ -27,5 +27,6 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(wake), new(work), new(writer), new(session), new(sessionStage), new(reservation), new(encryptStep), new(envelopeMade),
 		new(decryptStep), new(messageOpened), new(beginStep), new(adoptSession), new(sessionAdopted), new(deleteStep), new(readStep),
 		new(readIdentity), new(identityRead), new(takePreKey), new(preKeyTaken), new(spendPreKey), new(adoptIdentity), new(adoptPreKey),
+		new(enrollmentActor), new(openEnrollment), new(claimEnrollment), new(enrollmentClaimed), new(readExisting), new(putEnrollment), new(takeEnrollment), new(enrollmentTaken), new(dropJournal),
 	}, []any{messages.EncryptMessage{}, messages.MessageDecrypted{}}, "")
 }

@@ -85,7 +85,7 @@ func (s *System) askSession(ctx context.Context, at place, id messages.SessionID
 	if len(id) == 0 || len(id) > maxName {
 		return nil, fmt.Errorf("%w: session id of %d bytes", messages.ErrInvalidArgument, len(id))
 	}
-	return s.askEntry(ctx, at, entryKey{at.client.instance, messages.ConversationID(id), true}, newTask(ctx, r))
+	return s.askEntry(ctx, at, entryKey{at.client.instance, messages.ConversationID(id), entrySession}, newTask(ctx, r))
 }
 
 // identity returns the client's Proteus identity, which never changes once it is

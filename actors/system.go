@@ -36,6 +36,8 @@ type System struct {
 	swept    chan struct{} // closed when the sweeper has ended
 	started  time.Time
 	ids      atomic.Uint64
+	// enrollments counts those in memory.
+	enrollments atomic.Int64
 
 	clients       *table[messages.Instance, *client]
 	conversations *table[entryKey, *entry]
@@ -201,6 +203,11 @@ func (s *System) askEntry(ctx context.Context, at place, key entryKey, t *task) 
 	}
 	e := s.acquire(at.client, key)
 	defer e.release()
+	return e.ask(at, t)
+}
+
+// ask sends a task to the actor of a row that is held.
+func (e *entry) ask(at place, t *task) (messages.Reply, error) {
 	size := t.request.Size()
 	if err := e.gate.enter(size); err != nil {
 		return nil, err
@@ -210,14 +217,23 @@ func (s *System) askEntry(ctx context.Context, at place, key entryKey, t *task) 
 	return t.wait(e.actor)
 }
 
-// entryKey names a conversation, or a Proteus session, in the routing table.
+// entryKey names a conversation, or something of another kind, in the routing table.
 type entryKey struct {
 	instance messages.Instance
 	id       messages.ConversationID
-	session  bool // id is a session's
+	kind     entryKind
 }
 
-// entry is the row of a conversation or a session in the routing table.
+// entryKind says whose id an entryKey holds.
+type entryKind uint8
+
+const (
+	entryConversation entryKind = iota
+	entrySession
+	entryEnrollment
+)
+
+// entry is the row of a conversation, a session or an enrolment in the routing table.
 type entry struct {
 	sys   *System
 	key   entryKey
@@ -230,6 +246,7 @@ type entry struct {
 	refs  atomic.Int64
 	used  atomic.Int64 // when it was released last, since the System's start
 	bytes atomic.Int64 // its share of System.resident
+	over  atomic.Bool  // of an enrolment: it has ended
 }
 
 func (e *entry) hold() { e.refs.Add(1) }
@@ -256,14 +273,30 @@ func (s *System) acquire(c *client, key entryKey) *entry {
 	s.conversations.update(key, func(old *entry, ok bool) (*entry, bool) {
 		if e = old; !ok {
 			e = &entry{sys: s, key: key, gate: newGate(s.options.MaxConversationRequests, s.options.MaxConversationBytes)}
-			if key.session {
-				e.actor = s.host.spawn(newSession(s, c, e))
-			} else {
+			switch key.kind {
+			case entryConversation:
 				e.actor = s.host.spawn(newConversation(s, c, e))
+			case entrySession:
+				e.actor = s.host.spawn(newSession(s, c, e))
+			case entryEnrollment:
+				e.actor = s.host.spawn(newEnrollmentActor(s, c, e))
 			}
 		}
 		e.hold()
 		return e, true
+	})
+	return e
+}
+
+// find returns a row that is in memory and holds it, nil if there is none.
+func (s *System) find(key entryKey) *entry {
+	var e *entry
+	s.conversations.update(key, func(old *entry, ok bool) (*entry, bool) {
+		if ok {
+			e = old
+			e.hold()
+		}
+		return old, ok
 	})
 	return e
 }

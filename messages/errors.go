@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/conclave-mls/conclave/mlsgroup"
 	"github.com/conclave-mls/conclave/proteus"
 )
 
@@ -77,6 +78,16 @@ var (
 	// ErrNoPreKeyID: the client has a prekey of every id.
 	ErrNoPreKeyID = errors.New("messages: no prekey id is left")
 
+	// ErrEnrollmentNotFound: there is no such enrolment, it has ended, or it is a
+	// transaction's that is not decided; or nothing is stashed under that handle.
+	ErrEnrollmentNotFound = errors.New("messages: enrollment not found")
+	// ErrEnrollmentRunning: another call enrols the client for that signature scheme.
+	ErrEnrollmentRunning = errors.New("messages: enrollment is running")
+	// ErrHookTimeout: a hook of the application did not answer in time.
+	ErrHookTimeout = errors.New("messages: hook timed out")
+	// ErrInvalidClientID: the client's id is not one that a certificate can be for.
+	ErrInvalidClientID = errors.New("messages: client id has no certificates")
+
 	// ErrSending: the conversation waits for the delivery service on behalf of the
 	// same transaction; it can read and decrypt meanwhile, nothing else.
 	ErrSending = errors.New("messages: conversation is sending")
@@ -139,6 +150,15 @@ type CredentialInUse struct{ Conversation ConversationID }
 
 // Error implements error.
 func (e *CredentialInUse) Error() string { return "messages: credential is in use" }
+
+// MissingExistingClient is the error of an activation or a rotation without the
+// credential whose key it is for.
+type MissingExistingClient struct{ CredentialType mlsgroup.CredentialType }
+
+// Error implements error.
+func (e *MissingExistingClient) Error() string {
+	return fmt.Sprintf("messages: client has no credential of type %d", e.CredentialType)
+}
 
 // TransactionFailed is the error of a transaction that was not finished: aborted, or
 // of unknown outcome. Final names what stands all the same.

@@ -34,5 +34,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(SaveX509Credential), new(X509CredentialSaved), new(Rotation), new(PutRotation), new(RotationPut), new(ReadRotation), new(RotationRead),
 		new(WireIdentity), new(X509Identity), new(ReadE2EIState), new(ReadGroupInfoState), new(E2EIStateRead), new(ReadIdentities),
 		new(IdentitiesRead), new(Identify), new(Identified), new(CryptoboxReport), new(CryptoboxSkipped),
+		new(BeginEnrollment), new(EnrollmentBegun), new(StepEnrollment), new(EnrollmentStepped), new(StashEnrollment), new(EnrollmentStashed),
+		new(PopEnrollment), new(InstallCertificate), new(EndEnrollment), new(EnrollmentEnded), new(MissingExistingClient),
 	}, nil, "")
 }

@@ -17,7 +17,7 @@ const layers = `
 	messages enrollment/acmehttp
 	actors
 	.
-	tests/enginetest
+	tests/enginetest tests/acmetest
 	cmd/engine examples/echobot bench bench/table tests
 `
 

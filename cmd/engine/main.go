@@ -1,5 +1,6 @@
 // Command engine shows the engine at work: "engine demo" runs conversations among many clients without a network, "engine replay" runs official test
-// vectors through a whole engine, "engine inspect" looks into an engine's directory, and "engine load" measures an engine under load.
+// vectors through a whole engine, "engine inspect" looks into an engine's directory, "engine load" measures an engine under load, and
+// "engine enroll" gets a client a certificate.
 package main
 
 import (
@@ -18,6 +19,7 @@ const usage = `usage: engine COMMAND [flags] [arguments]
   replay FILE...     run files of passive-client test vectors through the engine
   inspect DIR        list the clients and conversations of an engine's directory
   load               measure an engine under load, with a report to look at
+  enroll DIR         get a client a certificate from an ACME server
 
 "engine COMMAND --help" lists the flags of a command.
 `
@@ -38,7 +40,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stderr, usage)
 		return 2
 	}
-	commands := map[string]func(context.Context, []string, io.Writer, io.Writer) error{"demo": demoCommand, "replay": replayCommand, "inspect": inspectCommand, "load": loadCommand}
+	commands := map[string]func(context.Context, []string, io.Writer, io.Writer) error{"demo": demoCommand, "replay": replayCommand, "inspect": inspectCommand, "load": loadCommand, "enroll": enrollCommand}
 	command, known := commands[args[0]]
 	if !known {
 		switch args[0] {
