@@ -105,8 +105,8 @@
 //
 // # Proteus
 //
-// A session (session.go) is a conversation without a delivery service. Its requests
-// come through proteus.go, which brings what the client's actor has: the identity,
+// A session (session.go) is a conversation without a delivery service, with the same
+// queue (queue.go). Its requests come through proteus.go, which brings what the client's actor has: the identity,
 // and for a first message the prekey.
 //
 // # Enrolments

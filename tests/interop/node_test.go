@@ -30,7 +30,7 @@ const nodeDir = "node"
 
 // installPeers installs the peers as the lock file has them, unless they are there already. It skips the test where there is no Node, and where the
 // packages are not there and no registry can be reached.
-func installPeers(t *testing.T) {
+func installPeers(t testing.TB) {
 	t.Helper()
 	for _, program := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -155,7 +155,8 @@ type result struct {
 	Plaintext          []byte
 	Messages           map[conclave.SessionID][]byte
 	Own, Local, Remote string // fingerprints
-	Nanoseconds        int64  // of an operation
+	Nanoseconds        int64  // of a message
+	CPUNanoseconds     int64
 
 	Points                         []string
 	Dirty                          bool
@@ -180,7 +181,7 @@ func (e *peerError) Error() string { return e.Code + ": " + e.Message }
 var errPeerEnded = errors.New("the peer has ended")
 
 // startNode starts a peer and stops it when the test ends.
-func startNode(t *testing.T, script string, ds *enginetest.DeliveryService) *node {
+func startNode(t testing.TB, script string, ds *enginetest.DeliveryService) *node {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), "node", "--no-warnings", script)
 	command.Dir = nodeDir
