@@ -84,7 +84,6 @@ func enrolAll(ctx context.Context, world *acmetest.World, clients []*conclave.Cl
 	hooks := conclave.EnrollHooks{
 		HTTPRequest: func(_ context.Context, r enrollment.Request) (enrollment.Response, error) { return world.Do(r), nil },
 		Authenticate: func(_ context.Context, a enrollment.Authentication) (string, error) {
-			asked.Done()
 			asked.Wait()
 			return world.Authenticate(a.KeyAuth, a.Audience, "Alice Smith", "alice_wire", "wire.example"), nil
 		},
@@ -92,11 +91,20 @@ func enrolAll(ctx context.Context, world *acmetest.World, clients []*conclave.Cl
 		BackendAccessToken: func(_ context.Context, dpop string) (string, error) { return world.AccessToken(dpop) },
 	}
 	options := conclave.EnrollOptions{EnrollmentOptions: conclave.EnrollmentOptions{DisplayName: "Alice Smith", Handle: "alice_wire", Directory: world.Directory()}}
+	options.AuthenticateTimeout = time.Hour
 	failed := make(chan error, len(clients))
 	for _, c := range clients {
 		done.Add(1)
 		go func() {
 			defer done.Done()
+			arrive := sync.OnceFunc(asked.Done)
+			defer arrive() // one that fails holds up nobody
+			hooks := hooks
+			hooks.Progress = func(p conclave.EnrollProgress) {
+				if p.Step == enrollment.StepIDToken {
+					arrive()
+				}
+			}
 			if _, err := c.Enroll(ctx, options, hooks); err != nil {
 				failed <- err
 			}
