@@ -101,14 +101,17 @@ type deviceIdentifier struct {
 	Domain   string `json:"domain"`
 }
 
-// New returns a world with new keys.
-func New(now func() time.Time) *World {
+// New returns a world with new keys, which are of Ed25519.
+func New(now func() time.Time) *World { return NewDomain("Wire", 1, now) }
+
+// NewDomain returns a world whose authorities bear a name of their own and have keys of the signature algorithm of a cipher suite: 1, 2, 3, 5 or 7.
+func NewDomain(name string, suite uint16, now func() time.Time) *World {
 	w := &World{
 		Origin: "https://ca.example", Backend: "https://wire.example", Now: now, nonces: make(map[string]bool), backendNonce: make(map[string]bool), accounts: make(map[string]*account), paths: make(map[string]handler),
 		orderers: make(map[string]bool), stats: Stats{Devices: make(map[string]int)},
 	}
-	w.root = newAuthority("Wire Root CA", nil, now())
-	w.intermediate = newAuthority("Wire Intermediate CA", w.root, now())
+	w.root = newAuthority(name+" Root CA", newKey(suite), nil, now())
+	w.intermediate = newAuthority(name+" Intermediate CA", newKey(suite), w.root, now())
 	_, w.providerKey, _ = ed25519.GenerateKey(rand.Reader)
 	_, w.backendKey, _ = ed25519.GenerateKey(rand.Reader)
 	return w

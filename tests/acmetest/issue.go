@@ -1,7 +1,7 @@
 package acmetest
 
 import (
-	"crypto/ed25519"
+	"crypto"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
@@ -18,23 +18,22 @@ import (
 // authority is a certificate that signs others.
 type authority struct {
 	certificate *x509.Certificate
-	key         ed25519.PrivateKey
+	key         crypto.Signer
 }
 
-// newAuthority makes an authority; without a parent it signs itself.
-func newAuthority(name string, parent *authority, now time.Time) *authority {
-	public, private, _ := ed25519.GenerateKey(rand.Reader)
-	a := &authority{key: private}
+// newAuthority makes an authority with a key; without a parent it signs itself.
+func newAuthority(name string, key crypto.Signer, parent *authority, now time.Time) *authority {
+	a := &authority{key: key}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(10 * 365 * 24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, MaxPathLen: 1, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
-	signer, key := template, private
+	signer, signingKey := template, key
 	if parent != nil {
-		signer, key = parent.certificate, parent.key
+		signer, signingKey = parent.certificate, parent.key
 		template.SerialNumber, template.MaxPathLen, template.MaxPathLenZero = big.NewInt(2), 0, true
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, signer, public, key)
+	der, err := x509.CreateCertificate(rand.Reader, template, signer, key.Public(), signingKey)
 	if err == nil {
 		a.certificate, err = x509.ParseCertificate(der)
 	}

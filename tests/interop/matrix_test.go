@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/tests/enginetest"
@@ -33,9 +34,12 @@ type peer struct {
 	scenarios []scenario
 	// known are the scenarios that fail for a reason on its side.
 	known []known
+	// clock of peers whose scenarios move the time: they have an engine and processes of their own. Nil is the time of day.
+	clock *clock
 
 	scripts []string
 	nodes   []*node
+	engine  *conclave.Engine
 	results [][]error // by scenario, then suite
 }
 
@@ -50,15 +54,7 @@ type known struct {
 func TestMatrix(t *testing.T) {
 	installPeers(t)
 	ds := enginetest.NewDeliveryService()
-	engine, err := conclave.Open(t.Context(), "", conclave.Options{InMemory: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := engine.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	engine := openEngine(t, nil)
 	running := make(map[string]*node)
 	start := func(script string) *node {
 		if running[script] == nil {
@@ -70,8 +66,16 @@ func TestMatrix(t *testing.T) {
 		p.node, p.results = start(p.script), make([]error, len(proteusScenarios))
 	}
 	for _, p := range peers {
+		p.engine = engine
+		if p.clock != nil {
+			p.engine = openEngine(t, p.clock.now)
+		}
 		for _, script := range p.scripts {
-			p.nodes = append(p.nodes, start(script))
+			if p.clock != nil {
+				p.nodes = append(p.nodes, startNode(t, script, ds))
+			} else {
+				p.nodes = append(p.nodes, start(script))
+			}
 		}
 		p.results = make([][]error, len(p.scenarios))
 		for i := range p.results {
@@ -97,9 +101,9 @@ func TestMatrix(t *testing.T) {
 							}
 							t.Run(strings.ReplaceAll(sc.name, " ", "_"), func(t *testing.T) {
 								s := &stage{
-									ctx: t.Context(), engine: engine, ds: ds, peer: p, suite: suite, number: 100*number + row,
+									ctx: t.Context(), engine: p.engine, ds: ds, peer: p, suite: suite, number: 100*number + row,
 									group:   conclave.ConversationID(fmt.Sprintf("%s, scenario %d, suite %d", p.name, row, suite)),
-									parties: make(map[conclave.ClientID]party),
+									parties: make(map[conclave.ClientID]party), certificates: make(map[conclave.ClientID]*certificate), issued: make(map[conclave.ClientID]*certificate),
 								}
 								err := play(s, sc.play)
 								p.results[row][column] = err
@@ -129,6 +133,20 @@ func TestMatrix(t *testing.T) {
 	if !t.Failed() {
 		compareMatrix(t, renderMatrix())
 	}
+}
+
+func openEngine(t *testing.T, now func() time.Time) *conclave.Engine {
+	t.Helper()
+	e, err := conclave.Open(t.Context(), "", conclave.Options{InMemory: true, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return e
 }
 
 // judge fails the test for a failure that is not known, and for one that is known and did not happen.

@@ -106,6 +106,16 @@ type call struct {
 	Plaintext []byte               `json:"plaintext"`
 	Size      int                  `json:"size,omitempty"`
 
+	DisplayName string   `json:"displayName,omitempty"`
+	Handle      string   `json:"handle,omitempty"`
+	Seconds     int      `json:"seconds,omitempty"`
+	Certificate string   `json:"certificate,omitempty"` // or chain, in PEM
+	URL         string   `json:"url,omitempty"`
+	Step        string   `json:"step,omitempty"`
+	Args        []string `json:"args,omitempty"`
+	Body        []byte   `json:"body,omitempty"`
+	Users       []string `json:"users,omitempty"`
+
 	Answer  int    `json:"answer,omitempty"`
 	Verdict string `json:"verdict,omitempty"`
 	Reason  string `json:"reason,omitempty"`
@@ -146,6 +156,17 @@ type result struct {
 	Messages           map[conclave.SessionID][]byte
 	Own, Local, Remote string // fingerprints
 	Nanoseconds        int64  // of an operation
+
+	Points                         []string
+	Dirty                          bool
+	Expiration                     int64
+	URLs                           []string
+	Target, KeyAuth                string
+	NewNonce, NewAccount, NewOrder string
+	Enabled                        bool
+	State                          string
+	Identities                     []identity
+	Users                          map[string][]identity
 }
 
 // peerError is an error of a peer. Code is CoreCrypto's name for it, the name of ts-mls's class, or the number of an error of Proteus.

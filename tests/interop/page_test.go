@@ -13,6 +13,10 @@ Written by ` + "`tests/interop`" + ` (` + "`go test -run TestMatrix -update`" + 
 ` + "`.ci/run`" + `. Every scenario ends with a text of every member to every other, and after every step all members compare epoch, member list and a secret of MLS's
 exporter. The delivery service takes one commit for each epoch, as Wire's does. *We* is this engine, *they* is the peer.
 
+Certificates are X.509 credentials, which each side gets by its own enrolment from a CA in memory with keys of the suite's signature algorithm. Members compare all that
+they read of each other: the conversation's state, and of everybody client id, status, thumbprint, handle, display name, domain, serial number, validity and certificate.
+CRLs come from that CA, each side is told of the same new distribution points, and time is moved on both sides alike.
+
 Peers: %s.
 
 - **yes**: it works.

@@ -95,6 +95,7 @@ type engineParty struct {
 	ctx    context.Context
 	suite  conclave.CipherSuite
 	policy conclave.WirePolicy
+	found  []string // distribution points, see discovered
 }
 
 func (p *engineParty) publish(count int) error { return p.Publish(p.ctx, count) }
@@ -108,17 +109,20 @@ func (p *engineParty) create(id conclave.ConversationID, o creation) error {
 }
 
 func (p *engineParty) join(welcome []byte) error {
-	_, err := p.ProcessWelcome(p.ctx, welcome, conclave.JoinOptions{WirePolicy: p.policy})
+	r, err := p.ProcessWelcome(p.ctx, welcome, conclave.JoinOptions{WirePolicy: p.policy})
+	p.found = append(p.found, r.NewDistributionPoints...)
 	return err
 }
 
 func (p *engineParty) externalJoin(groupInfo []byte) error {
-	_, err := p.JoinByExternalCommit(p.ctx, groupInfo, conclave.JoinOptions{WirePolicy: p.policy})
+	r, err := p.JoinByExternalCommit(p.ctx, groupInfo, conclave.JoinOptions{WirePolicy: p.policy})
+	p.found = append(p.found, r.NewDistributionPoints...)
 	return err
 }
 
 func (p *engineParty) add(id conclave.ConversationID, keyPackages ...[]byte) error {
-	_, err := p.AddMembers(p.ctx, id, keyPackages...)
+	r, err := p.AddMembers(p.ctx, id, keyPackages...)
+	p.found = append(p.found, r.NewDistributionPoints...)
 	return err
 }
 
@@ -155,6 +159,7 @@ func (p *engineParty) decrypt(id conclave.ConversationID, message []byte) (recei
 	if err != nil {
 		return received{}, err
 	}
+	p.found = append(p.found, m.NewDistributionPoints...)
 	return readDecrypted(m), nil
 }
 
@@ -222,6 +227,7 @@ type peerParty struct {
 	suite conclave.CipherSuite
 	// encrypted: its proposals and commits travel as PrivateMessages.
 	encrypted bool
+	found     []string // distribution points, see discovered
 }
 
 func (p *peerParty) ID() conclave.ClientID { return p.id }
@@ -232,7 +238,9 @@ func (p *peerParty) do(op string, id conclave.ConversationID, c call) (result, e
 	if c.Policy = 1; p.encrypted {
 		c.Policy = 2
 	}
-	return p.node.do(op, string(p.id), c)
+	r, err := p.node.do(op, string(p.id), c)
+	p.found = append(p.found, r.Points...)
+	return r, err
 }
 
 func (p *peerParty) publish(count int) error {

@@ -20,6 +20,10 @@ var peers = []*peer{
 		suites: []conclave.CipherSuite{1, 2, 3, 5, 7}, window: 2, codes: true, canJoin: func(party) bool { return true },
 	},
 	{
+		name: "CoreCrypto with certificates", scripts: []string{"corecrypto.mjs"}, profile: conclave.ProfileWire, scenarios: certifiedScenarios,
+		suites: []conclave.CipherSuite{1, 2, 5, 7}, codes: true, canJoin: func(party) bool { return true }, clock: new(clock),
+	},
+	{
 		name: "ts-mls", scripts: []string{"tsmls.mjs"}, profile: conclave.ProfileRFC9420, scenarios: scenarios,
 		suites: []conclave.CipherSuite{1, 2, 3, 4, 5, 6, 7}, window: 5, canJoin: notTSMLS,
 		known: []known{

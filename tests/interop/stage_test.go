@@ -25,6 +25,8 @@ type stage struct {
 	said    int
 	// encrypted: proposals and commits travel as PrivateMessages.
 	encrypted bool
+	// certificates are what members' leaves are to show, nil for a Basic credential; issued are those of the newest credentials.
+	certificates, issued map[conclave.ClientID]*certificate
 }
 
 // failure is what check throws; the runner of a scenario catches it.
@@ -61,7 +63,7 @@ func play[S any](s S, scene func(S)) (err error) {
 
 // newID makes a client id as Wire's clients have it.
 func (s *stage) newID() conclave.ClientID {
-	return conclave.ClientID(fmt.Sprintf("%08x-0000-4000-8000-%012x:%x@interop.example", s.number, uint16(s.suite), len(s.parties)+1))
+	return conclave.ClientID(fmt.Sprintf("%08x-0000-4000-8000-%012x:%x@"+homeDomain, s.number, uint16(s.suite), len(s.parties)+1))
 }
 
 // ours opens a client of this engine.
@@ -82,9 +84,14 @@ func (s *stage) oursWith(o conclave.ClientOptions) party {
 // theirs opens a client of the peer.
 func (s *stage) theirs() party { return s.theirsOf(s.peer.nodes[0]) }
 
-func (s *stage) theirsOf(n *node) party {
+func (s *stage) theirsOf(n *node) party { return s.open(n, "") }
+
+// theirsWithout opens a client of the peer that has no credential yet.
+func (s *stage) theirsWithout() party { return s.open(s.peer.nodes[0], "new") }
+
+func (s *stage) open(n *node, kind string) party {
 	p := &peerParty{node: n, id: s.newID(), suite: s.suite, encrypted: s.encrypted}
-	_, err := p.do("open", "", call{Suites: []uint16{uint16(s.suite)}})
+	_, err := p.do("open", "", call{Suites: []uint16{uint16(s.suite)}, Kind: kind})
 	check(err)
 	s.parties[p.id] = p
 	return p
