@@ -151,7 +151,12 @@ func (r *enroller) run(ctx context.Context) (SavedX509Credential, error) {
 
 // on runs a step on the enrolment.
 func (r *enroller) on(ctx context.Context, f func(e *enrollment.Enrollment, now time.Time, rand io.Reader) error) error {
-	_, err := ask[messages.EnrollmentStepped](ctx, r.client.scope, r.op, "", messages.StepEnrollment{Enrollment: r.id, Run: f})
+	return r.holding(ctx, 0, f)
+}
+
+// holding is on of a step that holds so many bytes.
+func (r *enroller) holding(ctx context.Context, held int, f func(e *enrollment.Enrollment, now time.Time, rand io.Reader) error) error {
+	_, err := ask[messages.EnrollmentStepped](ctx, r.client.scope, r.op, "", messages.StepEnrollment{Enrollment: r.id, Run: f, Held: held})
 	return err
 }
 
@@ -176,7 +181,7 @@ func (r *enroller) exchange(ctx context.Context) (wait time.Duration, err error)
 		response, err = r.hooks.HTTPRequest(ctx, request)
 		return err
 	})
-	err = r.on(context.WithoutCancel(ctx), func(e *enrollment.Enrollment, now time.Time, _ io.Reader) (err error) {
+	err = r.holding(context.WithoutCancel(ctx), len(response.Body), func(e *enrollment.Enrollment, now time.Time, _ io.Reader) (err error) {
 		if failed == nil {
 			wait, failed = e.Receive(now, response)
 		}

@@ -117,11 +117,11 @@ func (e *Enrollment) Discard(ctx context.Context) error {
 	return err
 }
 
-// stepEnrollment runs a step on the enrolment's actor.
-func stepEnrollment[T any](ctx context.Context, e *Enrollment, op string, f func(m *enrollment.Enrollment, now time.Time, rand io.Reader) (T, error)) (T, error) {
+// stepEnrollment runs a step on the enrolment's actor. It holds so many bytes.
+func stepEnrollment[T any](ctx context.Context, e *Enrollment, op string, held int, f func(m *enrollment.Enrollment, now time.Time, rand io.Reader) (T, error)) (T, error) {
 	var result, none T
 	_, err := ask[messages.EnrollmentStepped](ctx, e.scope, "Enrollment."+op, "", messages.StepEnrollment{
-		Enrollment: e.id, Run: func(m *enrollment.Enrollment, now time.Time, rand io.Reader) (err error) {
+		Enrollment: e.id, Held: held, Run: func(m *enrollment.Enrollment, now time.Time, rand io.Reader) (err error) {
 			result, err = f(m, now, rand)
 			return err
 		},

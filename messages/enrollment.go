@@ -59,6 +59,7 @@ type EnrollmentBegun struct {
 type StepEnrollment struct {
 	Enrollment EnrollmentID
 	Run        func(e *enrollment.Enrollment, now time.Time, rand io.Reader) error
+	Held       int // bytes that Run holds
 }
 
 // EnrollmentStepped answers [StepEnrollment].
@@ -108,7 +109,7 @@ func (r BeginEnrollment) Size() int {
 }
 
 // Size implements [Request].
-func (StepEnrollment) Size() int { return overhead + enrollment.MaxBody }
+func (r StepEnrollment) Size() int { return overhead + r.Held }
 
 // Size implements [Request].
 func (StashEnrollment) Size() int { return overhead }

@@ -36,6 +36,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"replay", "absent.json"}, 1, "", "passive-client-*.json"},
 		{[]string{"inspect"}, 2, "", "engine inspect [flags] DIR"},
 		{[]string{"inspect", "absent"}, 1, "", `"engine demo -dir absent"`},
+		{[]string{"enroll"}, 2, "", "engine enroll [flags] DIR"},
+		{[]string{"enroll", "absent"}, 1, "", "is missing"},
 	} {
 		code, stdout, stderr := runCommand(t, c.args...)
 		if code != c.code || !strings.Contains(stdout, c.stdout) || !strings.Contains(stderr, c.stderr) {

@@ -18,16 +18,12 @@ import (
 	"github.com/conclave-mls/conclave/enrollment"
 )
 
-const (
-	origin    = "https://ca.example"
-	directory = origin + "/acme/wire/directory"
-	backend   = "https://wire.example"
-	provider  = "https://idp.example/realm?client_id=wireapp"
-	crl       = origin + "/crl"
-)
+const provider = "https://idp.example/realm?client_id=wireapp"
 
 // World is the server, the provider and the backend. It is safe for concurrent use. Its fields are set before it is used.
 type World struct {
+	// Origin is where the server is, Backend where the backend is.
+	Origin, Backend string
 	// Now is the clock of all three.
 	Now func() time.Time
 	// Intercept, if there is one, sees each ACME request first. Where it returns true its answer is sent, and the server never sees the request.
@@ -111,7 +107,7 @@ func New(now func() time.Time) *World { return NewDomain("Wire", 1, now) }
 // NewDomain returns a world whose authorities bear a name of their own and have keys of the signature algorithm of a cipher suite: 1, 2, 3, 5 or 7.
 func NewDomain(name string, suite uint16, now func() time.Time) *World {
 	w := &World{
-		Now: now, nonces: make(map[string]bool), backendNonce: make(map[string]bool), accounts: make(map[string]*account), paths: make(map[string]handler),
+		Origin: "https://ca.example", Backend: "https://wire.example", Now: now, nonces: make(map[string]bool), backendNonce: make(map[string]bool), accounts: make(map[string]*account), paths: make(map[string]handler),
 		orderers: make(map[string]bool), stats: Stats{Devices: make(map[string]int)},
 	}
 	w.root = newAuthority(name+" Root CA", newKey(suite), nil, now())
@@ -122,7 +118,7 @@ func NewDomain(name string, suite uint16, now func() time.Time) *World {
 }
 
 // Directory is the URL at which an enrolment begins.
-func (w *World) Directory() string { return directory }
+func (w *World) Directory() string { return w.Origin + "/acme/wire/directory" }
 
 // Root is the certificate of the trust anchor, in PEM.
 func (w *World) Root() string { return w.root.pem() }
@@ -180,12 +176,12 @@ func (w *World) newNonce() string {
 
 func (w *World) route(r enrollment.Request) enrollment.Response {
 	switch {
-	case r.Method == http.MethodGet && r.URL == directory:
+	case r.Method == http.MethodGet && r.URL == w.Directory():
 		return answer(http.StatusOK, map[string]string{
-			"newNonce": origin + "/acme/wire/new-nonce", "newAccount": origin + "/acme/wire/new-account", "newOrder": origin + "/acme/wire/new-order",
-			"revokeCert": origin + "/acme/wire/revoke-cert", "keyChange": origin + "/acme/wire/key-change",
+			"newNonce": w.Origin + "/acme/wire/new-nonce", "newAccount": w.Origin + "/acme/wire/new-account", "newOrder": w.Origin + "/acme/wire/new-order",
+			"revokeCert": w.Origin + "/acme/wire/revoke-cert", "keyChange": w.Origin + "/acme/wire/key-change",
 		})
-	case r.Method == http.MethodHead && r.URL == origin+"/acme/wire/new-nonce":
+	case r.Method == http.MethodHead && r.URL == w.Origin+"/acme/wire/new-nonce":
 		return enrollment.Response{Status: http.StatusOK}
 	case r.Method != http.MethodPost:
 		return Problem(http.StatusMethodNotAllowed, "malformed", "no such method")
@@ -211,7 +207,7 @@ func (w *World) route(r enrollment.Request) enrollment.Response {
 		return Problem(http.StatusBadRequest, "badNonce", "JWS has an invalid anti-replay nonce")
 	}
 	delete(w.nonces, h.Nonce)
-	if r.URL == origin+"/acme/wire/new-account" {
+	if r.URL == w.Origin+"/acme/wire/new-account" {
 		if h.Key == nil {
 			return Problem(http.StatusBadRequest, "malformed", "no jwk")
 		}
@@ -221,7 +217,7 @@ func (w *World) route(r enrollment.Request) enrollment.Response {
 	if a == nil {
 		return Problem(http.StatusUnauthorized, "accountDoesNotExist", "no such account")
 	}
-	if r.URL == origin+"/acme/wire/new-order" {
+	if r.URL == w.Origin+"/acme/wire/new-order" {
 		return w.newOrder(a, payload)
 	}
 	serve := w.paths[r.URL]
@@ -239,7 +235,7 @@ func (w *World) newAccount(key *jwk, payload []byte) enrollment.Response {
 	if err := json.Unmarshal(payload, &asked); err != nil || !asked.Agreed {
 		return Problem(http.StatusBadRequest, "malformed", "account")
 	}
-	url := origin + "/acme/wire/account/" + key.thumbprint()
+	url := w.Origin + "/acme/wire/account/" + key.thumbprint()
 	status := http.StatusOK
 	if w.accounts[url] == nil {
 		w.accounts[url] = &account{url: url, key: key}
@@ -252,7 +248,7 @@ func (w *World) newAccount(key *jwk, payload []byte) enrollment.Response {
 }
 
 func (w *World) newOrder(a *account, payload []byte) enrollment.Response {
-	o := &order{url: origin + "/acme/wire/order/" + random(), account: a}
+	o := &order{url: w.Origin + "/acme/wire/order/" + random(), account: a}
 	var asked struct {
 		Identifiers []identifier `json:"identifiers"`
 		NotBefore   time.Time    `json:"notBefore"`
@@ -274,10 +270,10 @@ func (w *World) newOrder(a *account, payload []byte) enrollment.Response {
 			if !ok {
 				return Problem(http.StatusBadRequest, "malformed", "client id")
 			}
-			target = backend + "/clients/" + device + "/access-token"
+			target = w.Backend + "/clients/" + device + "/access-token"
 		}
 		o.authz[i] = &authorization{
-			url: origin + "/acme/wire/authz/" + random(), challenge: origin + "/acme/wire/challenge/" + random(),
+			url: w.Origin + "/acme/wire/authz/" + random(), challenge: w.Origin + "/acme/wire/challenge/" + random(),
 			kind: kind, token: random(), target: target, status: "pending", id: id,
 		}
 	}
@@ -383,7 +379,7 @@ func (w *World) finalize(o *order, payload []byte) enrollment.Response {
 		return Problem(http.StatusInternalServerError, "serverInternal", "The server experienced an internal error")
 	}
 	w.stats.Certificates++
-	o.certificate = origin + "/acme/wire/certificate/" + random()
+	o.certificate = w.Origin + "/acme/wire/certificate/" + random()
 	w.paths[o.certificate] = w.of(o, func([]byte) enrollment.Response {
 		return enrollment.Response{Status: http.StatusOK, Header: enrollment.Header{"Content-Type": {"application/pem-certificate-chain"}}, Body: []byte(chain)}
 	})

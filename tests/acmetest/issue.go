@@ -95,7 +95,7 @@ func (w *World) issue(o *order, der []byte) (string, error) {
 		URIs:         []*url.URL{handle, client},
 		NotBefore:    o.notBefore.UTC().Truncate(time.Second), NotAfter: o.notAfter.UTC().Truncate(time.Second),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-		SubjectKeyId: key[:20], CRLDistributionPoints: []string{crl}, PublicKey: csr.PublicKey,
+		SubjectKeyId: key[:20], CRLDistributionPoints: []string{w.Origin + "/crl"}, PublicKey: csr.PublicKey,
 	}
 	if w.Certificate != nil {
 		w.Certificate(template)
