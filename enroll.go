@@ -65,7 +65,11 @@ const (
 // the same options goes on where this one stopped, with the same keys; an enrolment that the server has given up is forgotten, and the next Enroll begins anew.
 // Other options than those it was begun with replace it. [CodeEnrollmentRunning] while another call enrols the client for the signature scheme.
 func (c *Client) Enroll(ctx context.Context, o EnrollOptions, h EnrollHooks) (SavedX509Credential, error) {
-	const op = "Enroll"
+	return c.enroll(ctx, "Enroll", o, h, nil)
+}
+
+// enroll is Enroll that begins a rotation together with storing the credential.
+func (c *Client) enroll(ctx context.Context, op string, o EnrollOptions, h EnrollHooks, rotation *messages.Rotation) (SavedX509Credential, error) {
 	var none SavedX509Credential
 	if h.HTTPRequest == nil || h.Authenticate == nil || h.BackendNonce == nil || h.BackendAccessToken == nil || o.Attempts < 0 || o.HookTimeout < 0 || o.AuthenticateTimeout < 0 {
 		return none, wrap(op, "", fmt.Errorf("%w: a hook is missing or an option is negative", messages.ErrInvalidArgument))
@@ -79,7 +83,7 @@ func (c *Client) Enroll(ctx context.Context, o EnrollOptions, h EnrollHooks) (Sa
 	if err != nil {
 		return none, err
 	}
-	r := &enroller{client: c, options: o, hooks: h, id: begun.Enrollment, resumed: begun.Resumed}
+	r := &enroller{client: c, op: op, options: o, hooks: h, rotation: rotation, id: begun.Enrollment, resumed: begun.Resumed}
 	saved, err := r.run(ctx)
 	if err != nil {
 		end := messages.EndEnrollment{Enrollment: r.id, Forget: hopeless(err)}
@@ -98,11 +102,13 @@ func setDefault[T comparable](field *T, value T) {
 
 // enroller drives one enrolment, on the caller's goroutine. All that has to last is in the enrolment's actor.
 type enroller struct {
-	client  *Client
-	options EnrollOptions
-	hooks   EnrollHooks
-	id      messages.EnrollmentID
-	resumed bool
+	client   *Client
+	op       string
+	options  EnrollOptions
+	hooks    EnrollHooks
+	rotation *messages.Rotation
+	id       messages.EnrollmentID
+	resumed  bool
 	// failed counts the attempts at this step that have failed, last is why.
 	failed int
 	last   error
@@ -120,7 +126,7 @@ func (r *enroller) run(ctx context.Context) (SavedX509Credential, error) {
 		var err error
 		switch {
 		case at == enrollment.StepIssued:
-			return ask[messages.X509CredentialSaved](ctx, r.client.scope, "Enroll", "", messages.InstallCertificate{Enrollment: r.id})
+			return ask[messages.X509CredentialSaved](ctx, r.client.scope, r.op, "", messages.InstallCertificate{Enrollment: r.id, Rotation: r.rotation})
 		case at == enrollment.StepIDToken:
 			err = r.authenticate(ctx)
 		case at == enrollment.StepDPoPToken, at == enrollment.StepAccessToken, at == enrollment.StepDPoPChallenge && r.resumed:
@@ -145,7 +151,7 @@ func (r *enroller) run(ctx context.Context) (SavedX509Credential, error) {
 
 // on runs a step on the enrolment.
 func (r *enroller) on(ctx context.Context, f func(e *enrollment.Enrollment, now time.Time, rand io.Reader) error) error {
-	_, err := ask[messages.EnrollmentStepped](ctx, r.client.scope, "Enroll", "", messages.StepEnrollment{Enrollment: r.id, Run: f})
+	_, err := ask[messages.EnrollmentStepped](ctx, r.client.scope, r.op, "", messages.StepEnrollment{Enrollment: r.id, Run: f})
 	return err
 }
 

@@ -167,8 +167,8 @@ func TestEnrollmentOutOfOrder(t *testing.T) {
 	w.toToken()
 }
 
-// TestEnrollmentStash stashes an enrolment while the user signs in, and takes it back after a restart.
-func TestEnrollmentStash(t *testing.T) {
+// TestPitfallE8StashIsTakenOnce stashes an enrolment while the user signs in, and takes it back after a restart.
+func TestPitfallE8StashIsTakenOnce(t *testing.T) {
 	o, fs := newOffice(t), crashfs.New()
 	open := func() *conclave.Engine {
 		e, err := conclave.OpenOn(t.Context(), fs, crashDir, crashOptions())

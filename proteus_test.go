@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 
@@ -15,6 +13,7 @@ import (
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/internal/crashfs"
+	"github.com/conclave-mls/conclave/internal/vectortest"
 )
 
 // proteusDevice is a client that speaks Proteus.
@@ -467,21 +466,13 @@ func TestProteusRestart(t *testing.T) {
 
 func TestProteusMigrateCryptobox(t *testing.T) {
 	ctx := t.Context()
-	dir := os.Getenv("CONCLAVE_VECTORS")
-	if dir == "" {
-		dir = filepath.Join("..", "shared", "vectors")
-	}
-	dir = filepath.Join(dir, "proteus")
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("no vectors: %v; set CONCLAVE_VECTORS", err)
-	}
 	for name, want := range map[string]conclave.CryptoboxReport{
 		"cryptobox-rust":        {IdentityTaken: true, Sessions: 4, PreKeys: 7},
 		"cryptobox-rust-legacy": {IdentityTaken: true, Sessions: 1, PreKeys: 1},
 		"cryptobox-ts-fs":       {IdentityTaken: true, Sessions: 4, PreKeys: 8},
 	} {
 		t.Run(name, func(t *testing.T) {
-			box := filepath.Join(dir, name, "store")
+			box := vectortest.File(t, "proteus/"+name+"/store")
 			c, err := proteusEngine(t).Client(ctx, "device", conclave.ClientOptions{})
 			if err != nil {
 				t.Fatal(err)

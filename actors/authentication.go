@@ -25,7 +25,7 @@ type authentication struct {
 }
 
 var (
-	errNoTrustAnchor   = errors.New("no trust anchor is registered")
+	errNoTrustAnchor   = errors.New("no trust anchor is registered to verify the X.509 credential")
 	errOtherClient     = errors.New("another client")
 	errCredentialType  = errors.New("neither Basic nor X.509")
 	errIdentityMissing = errors.New("the certificate names no client")

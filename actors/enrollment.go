@@ -347,6 +347,16 @@ func (s *System) installCertificate(ctx context.Context, at place, r messages.In
 			return nil, err
 		}
 	}
+	if r.Rotation != nil {
+		rotation := *r.Rotation
+		rotation.Credential = saved.(messages.X509CredentialSaved).Credential.Ref
+		if len(rotation.CipherSuites) == 0 {
+			rotation.CipherSuites = []mlsgroup.CipherSuite{cs}
+		}
+		if _, err := s.perform(ctx, at, "", messages.PutRotation{Rotation: &rotation}); err != nil {
+			return nil, err
+		}
+	}
 	if r.First {
 		at.client.setTransport(r.Transport)
 	}

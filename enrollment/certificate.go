@@ -28,10 +28,9 @@ type Issued struct {
 }
 
 // Issued returns the certificate if it is valid and not revoked at that time, by the trust
-// anchors and lists of trust and the intermediates of the chain.
-// What it holds against the configuration was right already when it came: key, client,
-// handle, display name and domain. The enrollment does not change: when the certificate
-// is stored, its owner calls Wipe.
+// anchors and lists of trust and the intermediates of the chain. What does not depend on
+// trust was checked already when it came: key, client, handle, display name and domain. The
+// enrollment does not change: when the certificate is stored, its owner calls Wipe.
 func (e *Enrollment) Issued(now time.Time, trust *pki.Snapshot) (Issued, error) {
 	if e.state.step != StepIssued {
 		return Issued{}, e.misplaced(StepIssued)
@@ -55,8 +54,8 @@ func acceptCertificate(e *Enrollment, next *state, r reply) error {
 	if err := next.order.check(r.now); err != nil {
 		return err
 	}
-	if len(r.body) > MaxBody {
-		return ErrTooLarge
+	if !bytes.HasSuffix(bytes.TrimSpace(r.body), []byte("-----END CERTIFICATE-----")) {
+		return fmt.Errorf("%w: no end", ErrChain) // of a cut one the first certificates would do
 	}
 	chain, err := pki.ParsePEMChain(r.body)
 	if err != nil {
@@ -75,16 +74,18 @@ func acceptCertificate(e *Enrollment, next *state, r reply) error {
 // checkChain holds the first certificate against what was asked for, not against what
 // the CA echoed. Whether to believe it is for [Enrollment.Issued].
 func (e *Enrollment) checkChain(now time.Time, chain [][]byte) error {
-	for _, certificate := range chain {
+	certificates := make([]*x509.Certificate, len(chain))
+	for i, certificate := range chain {
 		c, err := x509.ParseCertificate(certificate)
-		if err != nil || len(c.SubjectKeyId) == 0 {
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrCertificateFormat, err)
+		}
+		if len(c.SubjectKeyId) == 0 {
 			return fmt.Errorf("%w: no subject key identifier", ErrCertificateFormat)
 		}
+		certificates[i] = c
 	}
-	leaf, err := x509.ParseCertificate(chain[0])
-	if err != nil {
-		return ErrCertificateFormat
-	}
+	leaf := certificates[0]
 	public, err := e.signatureKey.publicKey()
 	if err != nil {
 		return err

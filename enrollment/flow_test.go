@@ -217,3 +217,43 @@ func TestLostResponses(t *testing.T) {
 		t.Errorf("%d accounts for one enrollment", n)
 	}
 }
+
+// TestBadNonceAtEachStep lets one enrollment meet a refused nonce at every step: the
+// forgiveness comes anew.
+func TestBadNonceAtEachStep(t *testing.T) {
+	w := newWorld(t, 1)
+	refused := 0
+	for w.e.Step() != enrollment.StepIssued {
+		if at := w.e.Step(); !ofApplication(at) && at != enrollment.StepDirectory && at != enrollment.StepNonce {
+			w.ca.ForgetNonces()
+			w.must(w.advance())
+			refused++
+		}
+		w.must(w.advance())
+	}
+	if refused != 9 {
+		t.Errorf("%d nonces refused, want 9", refused)
+	}
+}
+
+// TestTokensMayBeReplaced hands in a second token at both challenges, with a stash between.
+func TestTokensMayBeReplaced(t *testing.T) {
+	w := newWorld(t, 1)
+	w.until(enrollment.StepDPoPChallenge)
+	w.must(w.e.SetAccessToken("old.old.old"))
+	w.ca.ForgetNonces()
+	w.must(w.advance())
+	_, err := w.e.CreateDPoPToken(w.now, w.rand, time.Minute, backendNonce)
+	w.must(err)
+	w.e, err = enrollment.Unmarshal(w.stash())
+	w.must(err)
+	w.until(enrollment.StepIDToken)
+	w.must(w.e.SetIDToken("old.old.old"))
+	w.must(w.e.SetIDToken("older.old.old"))
+	a, err := w.e.Authentication()
+	w.must(err)
+	id, err := w.ca.IDToken(a)
+	w.must(err)
+	w.must(w.e.SetIDToken(id))
+	w.until(enrollment.StepIssued)
+}

@@ -1,6 +1,7 @@
 package enrollment_test
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -264,6 +265,34 @@ func TestHostileResponses(t *testing.T) {
 		if l.at != enrollment.StepDirectory && l.at != enrollment.StepNonce {
 			w.refresh()
 		}
+	}
+}
+
+// TestTruncatedResponses cuts every body at every byte.
+func TestTruncatedResponses(t *testing.T) {
+	for _, at := range responseSteps {
+		w := newWorld(t, 1)
+		w.until(at)
+		r, err := w.e.Request(w.now)
+		w.must(err)
+		honest := w.ca.Answer(r)
+		before := w.stash()
+		end := len(bytes.TrimSpace(honest.Body))
+		for n := range end {
+			cut := honest
+			cut.Body = honest.Body[:n]
+			_, err := w.e.Receive(w.now, cut)
+			if errors.Is(err, enrollment.ErrMalformed) || errors.Is(err, enrollment.ErrChain) {
+				continue
+			}
+			// A chain cut between two certificates is one without its intermediate.
+			if rest := strings.TrimSpace(string(honest.Body[n:])); at != enrollment.StepCertificate || err != nil || !strings.HasPrefix(rest, "-----BEGIN") {
+				t.Fatalf("%v, %d of %d bytes: %v", at, n, end, err)
+			}
+			w.e, err = enrollment.Unmarshal(before)
+			w.must(err)
+		}
+		w.unchanged(before)
 	}
 }
 

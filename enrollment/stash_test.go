@@ -134,3 +134,50 @@ func TestUnmarshalCopies(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestStashRefusesValues puts values into stashes that no step would have set.
+func TestStashRefusesValues(t *testing.T) {
+	w := newWorld(t, 1)
+	w.until(enrollment.StepOIDCChallenge)
+	stash := w.stash()
+	starts := fields(stash)
+	text := func(n int) []byte { return stash[starts[n]+4 : starts[n+1]] }
+	sized := func(b []byte) []byte { return append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...) }
+	const nonce, spent, clientID, signatureKey = 14, 15, 2, 9
+	expanded := append(slices.Clone(text(signatureKey)), w.e.SignaturePublicKey()...)
+	last := stash[starts[spent+1]-len(text(nonce)) : starts[spent+1]]
+	for what, b := range map[string][]byte{
+		"client id in upper case":   slices.Concat(stash[:starts[clientID]], sized(bytes.ToUpper(text(clientID)[:36])), stash[starts[clientID]+4+36:]),
+		"client id, another form":   slices.Concat(stash[:starts[clientID]+4], bytes.ToUpper(text(clientID)[:36]), text(clientID)[36:], stash[starts[clientID+1]:]),
+		"key in its expanded form":  slices.Concat(stash[:starts[signatureKey]], sized(expanded), stash[starts[signatureKey+1]:]),
+		"nonce that was used":       slices.Concat(stash[:starts[nonce]+4], last, stash[starts[nonce+1]:]),
+		"nonce of another alphabet": slices.Concat(stash[:starts[nonce]], sized([]byte("a b")), stash[starts[nonce+1]:]),
+		"newer version":             slices.Concat(binary.BigEndian.AppendUint64(nil, 2), stash[8:]),
+	} {
+		if _, err := enrollment.Unmarshal(b); !errors.Is(err, enrollment.ErrStash) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	// Every URL of the CA, the challenges' targets too.
+	for n, at := 0, 0; ; n++ {
+		next := bytes.Index(stash[at:], []byte("https://"))
+		if next < 0 {
+			if n != 14 {
+				t.Errorf("%d URLs in the stash", n)
+			}
+			break
+		}
+		b := slices.Clone(stash)
+		copy(b[at+next:], "ftp  ://")
+		if _, err := enrollment.Unmarshal(b); !errors.Is(err, enrollment.ErrStash) {
+			t.Errorf("URL %d is none: %v", n, err)
+		}
+		at += next + 1
+	}
+	b := slices.Clone(stash)
+	id := bytes.LastIndexByte(b, '.')
+	b[id] = '{'
+	if _, err := enrollment.Unmarshal(b); !errors.Is(err, enrollment.ErrStash) {
+		t.Errorf("ID token that is none: %v", err)
+	}
+}

@@ -86,6 +86,9 @@ type InstallCertificate struct {
 	// else ErrClientAlreadyExists, and gives it a transport.
 	First     bool
 	Transport Transport
+	// Rotation, if there is one, is written down with the credential, which takes the
+	// place of its own.
+	Rotation *Rotation
 }
 
 // EndEnrollment forgets an enrolment in memory and wipes its keys. It answers

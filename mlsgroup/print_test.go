@@ -29,7 +29,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(Remove), new(RequiredCapabilities), new(SealedMessage), new(secretChange), new(secretStep), new(secretTree),
 		new(Sender), new(senderData), new(Signer), new(signer), new(signers), new(skipChunk), new(Successor), new(SuccessorOptions),
 		new(sweeper), new(sweptProposals), new(Transition), new(treeBuilder), new(treeEdit), new(treeHasher),
-		new(treeNode), new(UnknownProposalError), new(UnknownProposalTypeError), new(UnverifiedMessage), new(Update), new(UpdatePath), new(UpdatePathNode),
+		new(treeKeys), new(treeNode), new(typeCounts), new(UnknownProposalError), new(UnknownProposalTypeError), new(UnverifiedMessage), new(Update), new(UpdatePath), new(UpdatePathNode),
 		new(slab[cover]), new(vec[cover]), new(vecEdit[cover]), new(Welcome),
 	}, nil, "")
 	secrettest.Silent(t, reader{b: []byte(secrettest.Marker)}, []byte(secrettest.Marker))

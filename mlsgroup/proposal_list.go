@@ -220,6 +220,9 @@ func (r *listRules) clients(l *proposalList) error {
 		added[string(key)] = struct{}{}
 		keys = append(keys, key)
 	}
+	if k := r.tree.keys; k != nil && !slices.ContainsFunc(keys, func(key []byte) bool { return k.among(signatureKeyTag(key)) > 0 }) {
+		return nil
+	}
 	set := newKeySet(keys...)
 	for i, leaf := range r.tree.Members() {
 		if set.has(leaf.SignatureKey) && !slices.Contains(l.removes, i) {
@@ -357,8 +360,10 @@ func (a *appliedProposals) checkUpdate(in *Input, u *listedUpdate, old *LeafNode
 // checkTree verifies what a new tree has to fulfil after the list and the path,
 // whose leaf is among fresh, were applied to it.
 func (a *appliedProposals) checkTree(tree *RatchetTree, fresh []newLeaf) error {
-	if err := checkAmong(tree, fresh); err != nil {
-		return err
+	if !a.edit.base.keys.accept(a.edit.base, fresh) {
+		if err := checkAmong(tree, fresh); err != nil {
+			return err
+		}
 	}
 	if a.list.extensions == nil {
 		return nil

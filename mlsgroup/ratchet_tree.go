@@ -36,6 +36,7 @@ type RatchetTree struct {
 	members   int
 	// firstBlank is a lower bound of the leftmost blank leaf.
 	firstBlank LeafIndex
+	keys       *treeKeys // nil in a tree that was never edited
 }
 
 // treeNode is a node of a RatchetTree, at most one of leaf and parent set. Its

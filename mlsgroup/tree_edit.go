@@ -26,13 +26,23 @@ type treeEdit struct {
 	free       slab[treeNode]
 	// parents made by this edit, whose unmerged leaves may grow in place.
 	fresh map[*ParentNode]struct{}
+
+	base *RatchetTree // that the edit started from, with keys of its own
+	// brought are the leaves that add and update have put into the tree.
+	brought []*LeafNode
 }
 
 // edit starts a change of t. A tree without hashes is hashed first.
 func (t *RatchetTree) edit(s *primitive.Suite) *treeEdit {
 	t = t.withHashes(s, nil)
+	if t.keys == nil {
+		with := *t
+		with.keys = newTreeKeys(t.nodes, t.leafCount)
+		t = &with
+	}
 	return &treeEdit{
-		s: s, nodes: t.nodes.edit(), leafCount: t.leafCount, members: t.members,
+		base: t,
+		s:    s, nodes: t.nodes.edit(), leafCount: t.leafCount, members: t.members,
 		firstBlank: t.firstBlank, fresh: make(map[*ParentNode]struct{}),
 	}
 }
@@ -126,6 +136,7 @@ func (e *treeEdit) add(leaf *LeafNode) (LeafIndex, error) {
 		return 0, err
 	}
 	e.place(i, leaf)
+	e.brought = append(e.brought, leaf)
 	for x, root := i.Node(), e.leafCount.root(); x != root; {
 		x = x.parent()
 		n := e.node(x)
@@ -154,6 +165,7 @@ func (e *treeEdit) update(i LeafIndex, leaf *LeafNode) {
 	}
 	e.blankPath(i)
 	e.node(i.Node()).leaf = leaf
+	e.brought = append(e.brought, leaf)
 }
 
 // blankPath blanks the nodes above leaf i.
@@ -215,7 +227,9 @@ func (e *treeEdit) finish(do func(n int, f func(int))) *RatchetTree {
 	if e.leafCount > 0 {
 		hashNodes(e.s, e, e.leafCount.root(), do)
 	}
-	return &RatchetTree{
+	t := &RatchetTree{
 		nodes: e.nodes.done(), leafCount: e.leafCount, members: e.members, firstBlank: e.firstBlank,
 	}
+	t.keys = e.base.keys.after(e.base.nodes, t.nodes, t.leafCount)
+	return t
 }

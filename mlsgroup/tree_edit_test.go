@@ -222,6 +222,7 @@ func TestTreeEditOracle(t *testing.T) {
 			}
 			checkPlain(t, tree, plain)
 			checkShared(t, before, tree)
+			checkTreeKeys(t, tree)
 			stored.apply(tree.changedRecords(before))
 			loaded, err := stored.load(s, tree.LeafCount())
 			if err != nil {

@@ -3,6 +3,7 @@ package mlsgroup
 import (
 	"bytes"
 	"io"
+	"slices"
 
 	"github.com/conclave-mls/conclave/internal/primitive"
 	"github.com/conclave-mls/conclave/internal/secret"
@@ -274,6 +275,11 @@ func (e *treeEdit) checkPathKeys(path *UpdatePath) error {
 		}
 	}
 	set := newKeySet(keys...)
+	absent := !slices.ContainsFunc(keys, func(key []byte) bool { return e.base.keys.among(keyTag(key)) > 0 }) &&
+		!slices.ContainsFunc(e.brought, func(l *LeafNode) bool { return set.has(l.EncryptionKey) })
+	if absent {
+		return nil
+	}
 	for x, n := range (vec[treeNode]{e.nodes.chunks}).all() {
 		if key := n.encryptionKey(); key != nil && set.has(key) {
 			return CheckPathKeysUnique.Errorf("node %d has a key of the path", x)

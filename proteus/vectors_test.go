@@ -3,7 +3,6 @@ package proteus
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"os"
@@ -11,39 +10,13 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+
+	"github.com/conclave-mls/conclave/internal/vectortest"
 )
-
-// hexBytes reads a hex string from JSON; null leaves nil.
-type hexBytes []byte
-
-func (h *hexBytes) UnmarshalJSON(b []byte) error {
-	var s *string
-	if err := json.Unmarshal(b, &s); err != nil || s == nil {
-		return err
-	}
-	var err error
-	*h, err = hex.DecodeString(*s)
-	return err
-}
-
-// vectorPath finds a file made by the real implementations, in the folder that
-// CONCLAVE_VECTORS names or in shared/vectors beside the module.
-func vectorPath(t testing.TB, name string) string {
-	t.Helper()
-	dir := os.Getenv("CONCLAVE_VECTORS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "shared", "vectors")
-	}
-	path := filepath.Join(dir, "proteus", name)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("no vectors: %v; set CONCLAVE_VECTORS", err)
-	}
-	return path
-}
 
 func readVector[T any](t testing.TB, name string) (v T) {
 	t.Helper()
-	b, err := os.ReadFile(vectorPath(t, name))
+	b, err := os.ReadFile(vectortest.File(t, "proteus/"+name))
 	if err == nil {
 		err = json.Unmarshal(b, &v)
 	}
@@ -107,30 +80,30 @@ func code(err error) int {
 func TestVectorKeys(t *testing.T) {
 	v := readVector[struct {
 		Identities []struct {
-			Serialised, Seed hexBytes
-			Public           hexBytes `json:"ed25519_public"`
+			Serialised, Seed vectortest.Hex
+			Public           vectortest.Hex `json:"ed25519_public"`
 			Fingerprint      string
 		}
 		Prekeys []struct {
 			ID               uint16
-			Serialised, Seed hexBytes
-			Public           hexBytes `json:"ed25519_public"`
+			Serialised, Seed vectortest.Hex
+			Public           vectortest.Hex `json:"ed25519_public"`
 		}
 		Bundles []struct {
 			Kind       string
-			Identity   hexBytes `json:"identity_keypair"`
-			Prekey     hexBytes
+			Identity   vectortest.Hex `json:"identity_keypair"`
+			Prekey     vectortest.Hex
 			ID         uint16 `json:"prekey_id"`
-			Serialised hexBytes
+			Serialised vectortest.Hex
 		}
 		DH []struct {
-			Seed   hexBytes `json:"secret_seed"`
-			Public hexBytes
-			Shared hexBytes
+			Seed   vectortest.Hex `json:"secret_seed"`
+			Public vectortest.Hex
+			Shared vectortest.Hex
 		}
 		Degenerate []struct {
 			Name   string
-			Bundle hexBytes
+			Bundle vectortest.Hex
 		} `json:"degenerate_public_keys"`
 	}](t, "keys.json")
 	for _, c := range v.Identities {
@@ -193,37 +166,37 @@ func TestVectorKeys(t *testing.T) {
 func TestVectorKDF(t *testing.T) {
 	v := readVector[struct {
 		HKDF []struct {
-			Salt, Input, Output hexBytes
+			Salt, Input, Output vectortest.Hex
 			Info                string
 			Length              int
 		}
 		Handshake []struct {
-			AliceIdentity hexBytes `json:"alice_identity_seed"`
-			AliceBase     hexBytes `json:"alice_base_seed"`
-			BobIdentity   hexBytes `json:"bob_identity_seed"`
-			BobPrekey     hexBytes `json:"bob_prekey_seed"`
-			Root          hexBytes `json:"root_key"`
-			Chain         hexBytes `json:"chain_key"`
+			AliceIdentity vectortest.Hex `json:"alice_identity_seed"`
+			AliceBase     vectortest.Hex `json:"alice_base_seed"`
+			BobIdentity   vectortest.Hex `json:"bob_identity_seed"`
+			BobPrekey     vectortest.Hex `json:"bob_prekey_seed"`
+			Root          vectortest.Hex `json:"root_key"`
+			Chain         vectortest.Hex `json:"chain_key"`
 		}
 		Ratchet []struct {
-			Root     hexBytes `json:"root_key"`
-			Seed     hexBytes `json:"our_seed"`
-			Public   hexBytes `json:"their_public"`
-			NewRoot  hexBytes `json:"new_root_key"`
-			NewChain hexBytes `json:"new_chain_key"`
+			Root     vectortest.Hex `json:"root_key"`
+			Seed     vectortest.Hex `json:"our_seed"`
+			Public   vectortest.Hex `json:"their_public"`
+			NewRoot  vectortest.Hex `json:"new_root_key"`
+			NewChain vectortest.Hex `json:"new_chain_key"`
 		} `json:"dh_ratchet"`
 		Chain [][]struct {
 			Index  uint32
-			Key    hexBytes `json:"chain_key"`
-			Cipher hexBytes `json:"cipher_key"`
-			MAC    hexBytes `json:"mac_key"`
+			Key    vectortest.Hex `json:"chain_key"`
+			Cipher vectortest.Hex `json:"cipher_key"`
+			MAC    vectortest.Hex `json:"mac_key"`
 		}
 		Messages []struct {
-			Key                   hexBytes `json:"cipher_key"`
+			Key                   vectortest.Hex `json:"cipher_key"`
 			Counter               uint32
-			Plaintext, Ciphertext hexBytes
+			Plaintext, Ciphertext vectortest.Hex
 		}
-		HMAC []struct{ Key, Data, MAC hexBytes }
+		HMAC []struct{ Key, Data, MAC vectortest.Hex }
 	}](t, "kdf.json")
 	for _, c := range v.HKDF {
 		if c.Length != 64 {
@@ -294,7 +267,7 @@ func TestVectorKDF(t *testing.T) {
 }
 
 // preKeys parses a store, from ids in decimal.
-func preKeys(t testing.TB, stored map[string]hexBytes) map[uint16]*PreKey {
+func preKeys(t testing.TB, stored map[string]vectortest.Hex) map[uint16]*PreKey {
 	t.Helper()
 	keys := make(map[uint16]*PreKey)
 	for name, b := range stored {
@@ -317,19 +290,19 @@ type step struct {
 	N             int
 	Who, Op       string
 	Session       string
-	SessionBefore hexBytes `json:"session_before"`
-	SessionAfter  hexBytes `json:"session_after"`
-	Bundle        hexBytes `json:"prekey_bundle"`
-	Plaintext     hexBytes
-	Envelope      hexBytes
-	Removed       []uint16   `json:"prekeys_removed"`
-	RNG           []hexBytes `json:"rng"`
-	NewRatchet    hexBytes   `json:"new_ratchet_seed"`
+	SessionBefore vectortest.Hex `json:"session_before"`
+	SessionAfter  vectortest.Hex `json:"session_after"`
+	Bundle        vectortest.Hex `json:"prekey_bundle"`
+	Plaintext     vectortest.Hex
+	Envelope      vectortest.Hex
+	Removed       []uint16         `json:"prekeys_removed"`
+	RNG           []vectortest.Hex `json:"rng"`
+	NewRatchet    vectortest.Hex   `json:"new_ratchet_seed"`
 	Error         any
 }
 
 func TestVectorTranscripts(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(filepath.Dir(vectorPath(t, "keys.json")), "transcript-*.json"))
+	files, err := filepath.Glob(filepath.Join(filepath.Dir(vectortest.File(t, "proteus/keys.json")), "transcript-*.json"))
 	if err != nil || len(files) == 0 {
 		t.Fatal("no transcripts")
 	}
@@ -337,9 +310,9 @@ func TestVectorTranscripts(t *testing.T) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			v := readVector[struct {
 				Actors map[string]struct {
-					Identity    hexBytes `json:"identity_keypair"`
+					Identity    vectortest.Hex `json:"identity_keypair"`
 					Fingerprint string
-					Prekeys     map[string]hexBytes
+					Prekeys     map[string]vectortest.Hex
 				}
 				Steps []step
 			}](t, filepath.Base(file))
@@ -434,7 +407,7 @@ func replay(t *testing.T, s step, local *Identity, keys map[uint16]*PreKey) {
 	}
 }
 
-func toSlices(list []hexBytes) [][]byte {
+func toSlices(list []vectortest.Hex) [][]byte {
 	out := make([][]byte, len(list))
 	for i := range list {
 		out[i] = list[i]
@@ -443,11 +416,11 @@ func toSlices(list []hexBytes) [][]byte {
 }
 
 type outcome struct {
-	Plaintext  *hexBytes
-	Envelope   hexBytes
-	Removed    []uint16 `json:"prekeys_removed"`
-	Sorted     hexBytes `json:"session_after_sorted_sha256"`
-	NewRatchet hexBytes `json:"new_ratchet_seed"`
+	Plaintext  *vectortest.Hex
+	Envelope   vectortest.Hex
+	Removed    []uint16       `json:"prekeys_removed"`
+	Sorted     vectortest.Hex `json:"session_after_sorted_sha256"`
+	NewRatchet vectortest.Hex `json:"new_ratchet_seed"`
 	Error      *struct {
 		Tag  string
 		Code int `json:"error_code"`
@@ -465,14 +438,14 @@ func (o outcome) wantCode() int {
 
 func TestVectorCases(t *testing.T) {
 	v := readVector[struct {
-		Identities map[string]hexBytes
-		Prekeys    map[string]hexBytes
-		Sessions   map[string]hexBytes
+		Identities map[string]vectortest.Hex
+		Prekeys    map[string]vectortest.Hex
+		Sessions   map[string]vectortest.Hex
 		Cases      []struct {
 			Name, Op, Identity string
 			Session            *string
-			Envelope           hexBytes
-			Plaintext          hexBytes
+			Envelope           vectortest.Hex
+			Plaintext          vectortest.Hex
 			Prekeys            []uint16
 			Result             map[string]outcome
 		}
@@ -546,13 +519,13 @@ func TestVectorCases(t *testing.T) {
 func TestVectorDecode(t *testing.T) {
 	type row struct {
 		Name     string
-		Envelope hexBytes
-		Session  hexBytes
+		Envelope vectortest.Hex
+		Session  vectortest.Hex
 		Result   map[string]outcome
 	}
 	v := readVector[struct {
-		Identity  hexBytes
-		Session   hexBytes `json:"session_for_envelopes"`
+		Identity  vectortest.Hex
+		Session   vectortest.Hex `json:"session_for_envelopes"`
 		Envelopes []row
 		Sessions  []row
 	}](t, "decode.json")

@@ -34,21 +34,33 @@ func passiveClients(t *testing.T, name string) []enginetest.PassiveClient {
 }
 
 // TestPassiveClients runs the official passive-client vectors through whole engines on real directories.
-func TestPassiveClients(t *testing.T) { replayPassiveClients(t, false) }
+func TestPassiveClients(t *testing.T) { replayPassiveClients(t, enginetest.ReplayOptions{}) }
 
 // TestPassiveClientsReopened runs them again with the engine closed and opened between every two messages.
-func TestPassiveClientsReopened(t *testing.T) { replayPassiveClients(t, true) }
+func TestPassiveClientsReopened(t *testing.T) {
+	replayPassiveClients(t, enginetest.ReplayOptions{Reopen: true})
+}
 
-func replayPassiveClients(t *testing.T, reopen bool) {
+// TestPassiveClientsPassivated runs them with room for no conversation in memory, so that one is dropped whenever it is at rest.
+func TestPassiveClientsPassivated(t *testing.T) {
+	replayPassiveClients(t, enginetest.ReplayOptions{StateBytes: 1})
+}
+
+// TestPassiveClientsTogether runs them with all messages of a case in one stream and all conversations kept in memory: the largest batches there are.
+func TestPassiveClientsTogether(t *testing.T) {
+	replayPassiveClients(t, enginetest.ReplayOptions{Together: true, StateBytes: -1})
+}
+
+func replayPassiveClients(t *testing.T, o enginetest.ReplayOptions) {
 	for _, name := range passiveFiles {
 		t.Run(name, func(t *testing.T) {
 			for i, p := range passiveClients(t, name) {
-				if reopen && testing.Short() && len(p.Epochs) > 20 {
+				if o != (enginetest.ReplayOptions{}) && testing.Short() && len(p.Epochs) > 20 {
 					p.Epochs = p.Epochs[:20]
 				}
 				t.Run(fmt.Sprint(i), func(t *testing.T) {
 					t.Parallel()
-					if err := p.Replay(t.Context(), filepath.Join(t.TempDir(), "state"), reopen); err != nil {
+					if err := p.Replay(t.Context(), filepath.Join(t.TempDir(), "state"), o); err != nil {
 						t.Errorf("suite %d: %v", p.CipherSuite, err)
 					}
 				})

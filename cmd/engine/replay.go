@@ -53,5 +53,5 @@ func replayCase(ctx context.Context, p *enginetest.PassiveClient, reopen bool) e
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	return p.Replay(ctx, filepath.Join(dir, "state"), reopen)
+	return p.Replay(ctx, filepath.Join(dir, "state"), enginetest.ReplayOptions{Reopen: reopen})
 }

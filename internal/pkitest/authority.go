@@ -67,11 +67,11 @@ type Leaf struct {
 	Edit func(*x509.Certificate)
 }
 
-// Issued is a chain, leaf first, with the leaf's private key in the form in which a suite has it.
+// Issued is a chain, leaf first, with the leaf's keys in the form in which a suite has them.
 type Issued struct {
 	Chain   [][]byte
 	Private []byte
-	Signer  crypto.Signer
+	Public  []byte
 	Serial  *big.Int
 }
 
@@ -83,7 +83,7 @@ func (a *Authority) Issue(t testing.TB, l Leaf, now time.Time) Issued {
 		l.Key = newKey(t, a.suite)
 	}
 	issued := a.issue(t, l, l.Key.Public())
-	issued.Private, issued.Signer = raw(t, l.Key), l.Key
+	issued.Private, issued.Public = raw(t, l.Key)
 	return issued
 }
 
@@ -186,21 +186,24 @@ func newKey(t testing.TB, suite uint16) crypto.Signer {
 	return key
 }
 
-// raw returns a private key as suites have it: the seed of Ed25519, the scalar of ECDSA.
-func raw(t testing.TB, key crypto.Signer) []byte {
+// raw returns a key pair as suites have it: the seed of Ed25519, the scalar and the point of ECDSA.
+func raw(t testing.TB, key crypto.Signer) (private, public []byte) {
 	t.Helper()
 	switch k := key.(type) {
 	case ed25519.PrivateKey:
-		return k.Seed()
+		return k.Seed(), k.Public().(ed25519.PublicKey)
 	case *ecdsa.PrivateKey:
-		b, err := k.Bytes()
+		private, err := k.Bytes()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return b
+		if public, err = k.PublicKey.Bytes(); err != nil {
+			t.Fatal(err)
+		}
+		return private, public
 	}
 	t.Fatalf("key of type %T", key)
-	return nil
+	return nil, nil
 }
 
 func sign(t testing.TB, c, issuer *x509.Certificate, public crypto.PublicKey, key crypto.Signer) []byte {

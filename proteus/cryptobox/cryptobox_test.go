@@ -15,25 +15,12 @@ import (
 	"testing/fstest"
 
 	"github.com/conclave-mls/conclave/internal/secret/secrettest"
+	"github.com/conclave-mls/conclave/internal/vectortest"
 	"github.com/conclave-mls/conclave/proteus"
 )
 
 func TestSecretsDoNotPrint(t *testing.T) {
 	secrettest.Types(t, []any{new(Box), new(layout), new(Object)}, nil, "")
-}
-
-// vectorDir finds a folder of boxes that the real implementations have written.
-func vectorDir(t testing.TB, name string) string {
-	t.Helper()
-	dir := os.Getenv("CONCLAVE_VECTORS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "vectors")
-	}
-	dir = filepath.Join(dir, "proteus", name)
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("no vectors: %v; set CONCLAVE_VECTORS", err)
-	}
-	return dir
 }
 
 type description struct {
@@ -61,7 +48,7 @@ func unhex(t *testing.T, s string) []byte {
 func TestBoxes(t *testing.T) {
 	for _, name := range []string{"cryptobox-rust", "cryptobox-ts-fs"} {
 		t.Run(name, func(t *testing.T) {
-			dir := vectorDir(t, name)
+			dir := vectortest.File(t, "proteus/"+name)
 			content, err := os.ReadFile(filepath.Join(dir, "store.json"))
 			if err != nil {
 				t.Fatal(err)
@@ -141,7 +128,7 @@ func TestBoxes(t *testing.T) {
 }
 
 func TestLegacyBox(t *testing.T) {
-	dir := vectorDir(t, "cryptobox-rust-legacy")
+	dir := vectortest.File(t, "proteus/cryptobox-rust-legacy")
 	box, err := Open(os.DirFS(filepath.Join(dir, "store")))
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/mlsgroup"
@@ -74,9 +75,15 @@ func ReadPassiveClients(name string) ([]PassiveClient, error) {
 	return all, nil
 }
 
-// Replay runs one passive client through a whole engine in an empty directory and returns what went wrong. With reopen the engine is closed and opened
-// again between every two messages.
-func (p *PassiveClient) Replay(ctx context.Context, dir string, reopen bool) (err error) {
+// ReplayOptions say how a passive client hears its messages. None of it may make a difference.
+type ReplayOptions struct {
+	Reopen     bool  // the engine is closed and opened again between every two messages
+	Together   bool  // all messages go through one DecryptAll, and only the last epoch's authenticator is compared
+	StateBytes int64 // of the engine's options; 1 drops a conversation from memory whenever it is at rest
+}
+
+// Replay runs one passive client through a whole engine in an empty directory and returns what went wrong.
+func (p *PassiveClient) Replay(ctx context.Context, dir string, o ReplayOptions) (err error) {
 	key := bytes.Repeat([]byte{1}, conclave.KeySize)
 	kp, err := parseKeyPackage(p.KeyPackage)
 	if err != nil {
@@ -88,7 +95,7 @@ func (p *PassiveClient) Replay(ctx context.Context, dir string, reopen bool) (er
 		client *conclave.Client
 	)
 	open := func() (err error) {
-		if engine, err = conclave.Open(ctx, dir, conclave.Options{Key: key}); err != nil {
+		if engine, err = conclave.Open(ctx, dir, conclave.Options{Key: key, StateBytes: o.StateBytes}); err != nil {
 			return err
 		}
 		client, err = engine.Client(ctx, id, conclave.ClientOptions{
@@ -97,7 +104,7 @@ func (p *PassiveClient) Replay(ctx context.Context, dir string, reopen bool) (er
 		return err
 	}
 	between := func() error {
-		if !reopen {
+		if !o.Reopen {
 			return nil
 		}
 		if err := engine.Close(); err != nil {
@@ -140,6 +147,12 @@ func (p *PassiveClient) Replay(ctx context.Context, dir string, reopen bool) (er
 	if err := authenticator(p.InitialEpochAuthenticator); err != nil {
 		return err
 	}
+	if o.Together {
+		if err := p.together(ctx, client, joined.Conversation); err != nil || len(p.Epochs) == 0 {
+			return err
+		}
+		return authenticator(p.Epochs[len(p.Epochs)-1].EpochAuthenticator)
+	}
 	process := func(message []byte, want conclave.Outcome) error {
 		if err := between(); err != nil {
 			return err
@@ -165,6 +178,32 @@ func (p *PassiveClient) Replay(ctx context.Context, dir string, reopen bool) (er
 		if err := authenticator(e.EpochAuthenticator); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// together hands all messages over as one stream.
+func (p *PassiveClient) together(ctx context.Context, client *conclave.Client, id conclave.ConversationID) error {
+	var stream []conclave.Incoming
+	var want []conclave.Outcome
+	for _, e := range p.Epochs {
+		for _, proposal := range e.Proposals {
+			stream, want = append(stream, conclave.Incoming{Conversation: id, Message: proposal}), append(want, conclave.OutcomeProposal)
+		}
+		stream, want = append(stream, conclave.Incoming{Conversation: id, Message: e.Commit}), append(want, conclave.OutcomeCommit)
+	}
+	heard := 0
+	for out, err := range client.DecryptAll(ctx, slices.Values(stream)) {
+		if err != nil {
+			return fmt.Errorf("message %d: %w", out.Index, err)
+		}
+		if out.Index != heard || out.Message.Outcome != want[heard] {
+			return fmt.Errorf("message %d, outcome %v, want message %d, outcome %v", out.Index, out.Message.Outcome, heard, want[heard])
+		}
+		heard++
+	}
+	if heard != len(want) {
+		return fmt.Errorf("%d of %d messages came out", heard, len(want))
 	}
 	return nil
 }
