@@ -140,9 +140,9 @@ func (p *peerParty) obtain(d *domain, o enrolment) (chain string) {
 			user = a
 		}
 	}
-	dpop := must(p.do("createDPoPToken", "", call{Seconds: 30, Text: d.ca.BackendNonce()})).Text
+	dpop := must(p.do("createDPoPToken", "", call{Seconds: 240, Text: d.ca.BackendNonce()})).Text
 	read("newDpopChallengeResponse", post(device.Text, "newDpopChallengeRequest", must(d.ca.AccessToken(dpop))))
-	read("newOidcChallengeResponse", post(user.Text, "newOidcChallengeRequest", d.signIn(o, keyAuth(account, user.KeyAuth), user.Text)))
+	read("newOidcChallengeResponse", post(user.Text, "newOidcChallengeRequest", d.signIn(o, p.keyAuth(account, user.KeyAuth), user.Text)))
 	finalize := read("checkOrderResponse", post(order, "checkOrderRequest", order)).Text
 	certificate := read("finalizeResponse", post(finalize, "finalizeRequest")).Text
 	return string(post(certificate, "certificateRequest").Body)
@@ -150,12 +150,16 @@ func (p *peerParty) obtain(d *domain, o enrolment) (chain string) {
 
 // keyAuth puts right what CoreCrypto asks the identity provider to confirm: it hashes the account key with the hash function of the suite, and ACME knows
 // SHA-256 only, so step-ca would refuse its clients of suites 5 and 7.
-func keyAuth(account []byte, asked string) string {
+func (p *peerParty) keyAuth(account []byte, asked string) string {
 	var jws struct{ Protected string }
 	check(json.Unmarshal(account, &jws))
 	var header struct{ JWK map[string]string }
 	check(json.Unmarshal(must(base64.RawURLEncoding.DecodeString(jws.Protected)), &header))
 	token, _, _ := strings.Cut(asked, ".")
 	sum := sha256.Sum256(must(json.Marshal(header.JWK))) // whose members are in order, as RFC 7638 has them
-	return token + "." + base64.RawURLEncoding.EncodeToString(sum[:])
+	right := token + "." + base64.RawURLEncoding.EncodeToString(sum[:])
+	if (asked == right) != (p.suite <= 3) {
+		fail("CoreCrypto asks for the key authorization %q, of SHA-256 it is %q", asked, right)
+	}
+	return right
 }
