@@ -7,25 +7,33 @@ import (
 	"testing"
 )
 
-// TestReadmeExample holds the README's program against example_test.go, which is compiled and run with the tests of the root.
-func TestReadmeExample(t *testing.T) {
+// TestReadmeExamples holds the README's programs against the examples, which are compiled and run with the tests of the root.
+func TestReadmeExamples(t *testing.T) {
 	readme, err := os.ReadFile(filepath.Join(moduleRoot, "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	example, err := os.ReadFile(filepath.Join(moduleRoot, "example_test.go"))
-	if err != nil {
-		t.Fatal(err)
+	rest := string(readme)
+	for _, name := range []string{"example_test.go", "example_enroll_test.go"} {
+		example, err := os.ReadFile(filepath.Join(moduleRoot, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var program string
+		var ok, ended bool
+		_, rest, ok = strings.Cut(rest, "```go\n")
+		program, rest, ended = strings.Cut(rest, "```\n")
+		if !ok || !ended {
+			t.Fatalf("README.md does not hold the program of %s", name)
+		}
+		if n := strings.Count(program, "\n"); n > 40 {
+			t.Errorf("the program of %s has %d lines, more than 40", name, n)
+		}
+		if !strings.Contains(string(example), program) {
+			t.Errorf("the program in README.md is not the one in %s", name)
+		}
 	}
-	_, rest, ok := strings.Cut(string(readme), "```go\n")
-	program, _, ended := strings.Cut(rest, "```\n")
-	if !ok || !ended {
-		t.Fatal("README.md holds no Go program")
-	}
-	if n := strings.Count(program, "\n"); n > 40 {
-		t.Errorf("the program has %d lines, more than 40", n)
-	}
-	if !strings.Contains(string(example), program) {
-		t.Error("the program in README.md is not the one in example_test.go")
+	if strings.Contains(rest, "```go\n") {
+		t.Error("README.md holds a program that nothing compiles")
 	}
 }
