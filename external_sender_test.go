@@ -184,7 +184,7 @@ func TestNewExternalAddProposal(t *testing.T) {
 			}
 			carol := w.devices["carol"]
 			list := w.group("c", "alice", "bob")
-			before, err := carol.ValidKeyPackageCount(ctx, 1)
+			before, err := carol.ValidKeyPackageCount(ctx, 1, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -193,7 +193,7 @@ func TestNewExternalAddProposal(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if n, err := carol.ValidKeyPackageCount(ctx, 1); err != nil || n != before+1 {
+			if n, err := carol.ValidKeyPackageCount(ctx, 1, 0); err != nil || n != before+1 {
 				t.Errorf("%d key packages, %v; want one more than %d", n, err, before)
 			}
 			for _, d := range list {

@@ -289,7 +289,7 @@ func (r *faultRun) reopen(fs vfs.FS, witness *enginetest.Witness, in map[conclav
 		t.Fatalf("%s: %v", r.what, err)
 	}
 	r.check("join", joined)
-	count, err := alice.ValidKeyPackageCount(ctx, 1)
+	count, err := alice.ValidKeyPackageCount(ctx, 1, 0)
 	if err != nil {
 		t.Fatalf("%s: %v", r.what, err)
 	}

@@ -86,9 +86,10 @@ func (s scope) KeyPackages(ctx context.Context) ([]KeyPackageEntry, error) {
 	return r.KeyPackages, err
 }
 
-// ValidKeyPackageCount counts the stored key packages of a suite that have not expired. Which of them others have claimed already is not known here.
-func (s scope) ValidKeyPackageCount(ctx context.Context, suite CipherSuite) (int, error) {
-	r, err := ask[messages.KeyPackagesCounted](ctx, s, "ValidKeyPackageCount", "", messages.CountKeyPackages{CipherSuite: suite})
+// ValidKeyPackageCount counts the stored key packages of a suite that have not expired and whose leaf has a credential of a type, 0 being any. Which of them
+// others have claimed already is not known here.
+func (s scope) ValidKeyPackageCount(ctx context.Context, suite CipherSuite, credential mlsgroup.CredentialType) (int, error) {
+	r, err := ask[messages.KeyPackagesCounted](ctx, s, "ValidKeyPackageCount", "", messages.CountKeyPackages{CipherSuite: suite, CredentialType: credential})
 	return r.Count, err
 }
 

@@ -62,13 +62,13 @@ func TestClientKeyPackages(t *testing.T) {
 		}
 	}
 	for suite, want := range map[conclave.CipherSuite]int{1: 7, 2: 0} {
-		if n, err := c.ValidKeyPackageCount(ctx, suite); err != nil || n != want {
+		if n, err := c.ValidKeyPackageCount(ctx, suite, 0); err != nil || n != want {
 			t.Errorf("suite %d: %d valid, %v; want %d", suite, n, err, want)
 		}
 	}
 
 	now = now.Add(85 * 24 * time.Hour)
-	if n, err := c.ValidKeyPackageCount(ctx, 1); err != nil || n != 0 {
+	if n, err := c.ValidKeyPackageCount(ctx, 1, 0); err != nil || n != 0 {
 		t.Errorf("%d valid after they expired, %v", n, err)
 	}
 	fresh, err := c.ClientKeyPackages(ctx, 1, 2)

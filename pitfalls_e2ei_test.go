@@ -12,6 +12,7 @@ import (
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/internal/pkitest"
+	"github.com/conclave-mls/conclave/mlsgroup"
 	"github.com/conclave-mls/conclave/pki"
 )
 
@@ -115,8 +116,10 @@ func TestPitfallE6NothingStale(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if n, err := alice.ValidKeyPackageCount(t.Context(), 1); err != nil || n != 10 {
-		t.Errorf("%d key packages, %v", n, err)
+	for kind, want := range map[mlsgroup.CredentialType]int{0: 10, mlsgroup.CredentialTypeX509: 10, mlsgroup.CredentialTypeBasic: 0} {
+		if n, err := alice.ValidKeyPackageCount(t.Context(), 1, kind); err != nil || n != want {
+			t.Errorf("%d key packages of type %d, %v", n, kind, err)
+		}
 	}
 }
 

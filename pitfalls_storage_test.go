@@ -127,7 +127,7 @@ func TestPitfallS5StagedChangesKeepTheirOrder(t *testing.T) {
 		must(tx.DeleteKeyPackages(ctx, made[0].Ref, made[1].Ref, made[2].Ref))
 		kept, err = tx.GenerateKeyPackages(ctx, conclave.KeyPackageOptions{Count: 2})
 		must(err)
-		if n, err := tx.ValidKeyPackageCount(ctx, 1); err != nil || n != 2 {
+		if n, err := tx.ValidKeyPackageCount(ctx, 1, 0); err != nil || n != 2 {
 			t.Errorf("%d key packages, %v; want the 2 that were made last", n, err)
 		}
 

@@ -96,7 +96,12 @@ func (a *clientActor) plan(t *task) (*work, error) {
 		r.Credential = record.entry.Ref
 		w.run = func() (messages.Reply, error) { return a.proposeJoin(t.tx, r) }
 	case messages.ImportKeyPackage:
-		w.run = func() (messages.Reply, error) { return a.importKeyPackage(t.tx, r) }
+		kp, err := readKeyPackage(r.KeyPackage)
+		if err != nil {
+			return nil, err
+		}
+		w.needs = []need{{credentialGuard(refOf(kp.LeafNode.SignatureKey)), true}}
+		w.run = func() (messages.Reply, error) { return a.importKeyPackage(t.tx, r, kp) }
 	case messages.ListKeyPackages:
 		w.run = func() (messages.Reply, error) { return a.listKeyPackages(t.tx) }
 	case messages.CountKeyPackages:

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"reflect"
 	"testing"
 
 	"github.com/conclave-mls/conclave/messages"
@@ -311,6 +312,19 @@ func TestImportedKeyPackage(t *testing.T) {
 	wrong.SignaturePrivate = r.LeafPrivate
 	wantError(t, carol.try(carol.at(""), wrong), messages.ErrWrongCredential)
 	ask[messages.KeyPackageImported](t, w.sys, carol.at(""), r)
+	// Another of the same key, which comes without it and with another credential: neither is lost.
+	before := ask[messages.CredentialsListed](t, w.sys, carol.at(""), messages.ListCredentials{}).Credentials
+	signer.Credential = mlsgroup.BasicCredential([]byte("somebody"))
+	bundle, err = mlsgroup.NewKeyPackage(w.sys.input(signer), mlsgroup.KeyPackageOptions{Profile: mlsgroup.ProfileWire})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask[messages.KeyPackageImported](t, w.sys, carol.at(""), messages.ImportKeyPackage{
+		KeyPackage: bundle.KeyPackage.Marshal(), InitPrivate: bundle.InitPrivate, LeafPrivate: bundle.LeafPrivate,
+	})
+	if after := ask[messages.CredentialsListed](t, w.sys, carol.at(""), messages.ListCredentials{}).Credentials; !reflect.DeepEqual(after, before) {
+		t.Errorf("credentials %+v, before %+v", after, before)
+	}
 	ask[messages.CommitMerged](t, w.sys, alice.at(conv), messages.AddMembers{KeyPackages: [][]byte{r.KeyPackage}})
 	ask[messages.ConversationJoined](t, w.sys, carol.at(""), messages.ProcessWelcome{Message: w.service.last(conv).Welcome})
 	w.reopen()

@@ -79,7 +79,8 @@ func (a *clientActor) countKeyPackages(tx *transaction, r messages.CountKeyPacka
 	n, now := 0, a.sys.options.Now()
 	for _, k := range all {
 		e := k.entry()
-		if e.CipherSuite == r.CipherSuite && e.NotBefore.Before(now) && now.Before(e.NotAfter) {
+		if e.CipherSuite == r.CipherSuite && (r.CredentialType == 0 || k.parsed.LeafNode.Credential.Type == r.CredentialType) &&
+			e.NotBefore.Before(now) && now.Before(e.NotAfter) {
 			n++
 		}
 	}
@@ -160,11 +161,10 @@ func (a *clientActor) takeKeyPackage(tx *transaction, ref keyPackageRef) (messag
 
 // importKeyPackage stores a key package of another engine, and the credential it
 // was made with.
-func (a *clientActor) importKeyPackage(tx *transaction, r messages.ImportKeyPackage) (messages.Reply, error) {
-	kp, err := readKeyPackage(r.KeyPackage)
-	if err != nil {
-		return nil, err
-	}
+// importKeyPackage stores a key package that was made elsewhere, and its credential
+// unless there is one of that key: an X.509 one, or one that can sign where what comes
+// cannot, is not to be lost.
+func (a *clientActor) importKeyPackage(tx *transaction, r messages.ImportKeyPackage, kp *mlsgroup.KeyPackage) (messages.Reply, error) {
 	suite, ok := primitive.Lookup(uint16(kp.CipherSuite))
 	if !ok {
 		return nil, fmt.Errorf("%w: %w: %v", messages.ErrInvalidArgument, mlsgroup.ErrUnsupportedCipherSuite, kp.CipherSuite)
@@ -187,10 +187,27 @@ func (a *clientActor) importKeyPackage(tx *transaction, r messages.ImportKeyPack
 	if err != nil {
 		return nil, err
 	}
+	created, err := a.created(tx)
+	if err != nil {
+		return nil, err
+	}
 	credential := &credentialRecord{private: r.SignaturePrivate, entry: messages.CredentialEntry{
-		Ref: refOf(public), CipherSuite: kp.CipherSuite, Credential: kp.LeafNode.Credential,
-		SignatureKey: public, CreatedAt: a.sys.options.Now(),
+		Ref: refOf(public), CipherSuite: kp.CipherSuite, Credential: kp.LeafNode.Credential, SignatureKey: public, CreatedAt: created,
 	}}
+	stored, err := a.get(tx, a.client.credentialKey(credential.entry.Ref))
+	if err != nil {
+		return nil, err
+	}
+	if stored != nil {
+		old, err := parseCredentialRecord(stored)
+		if err != nil {
+			return nil, err
+		}
+		defer old.private.Wipe()
+		if credential.entry = old.entry; credential.private == nil {
+			credential.private = old.private
+		}
+	}
 	record := &keyPackageRecord{
 		ref: ref, credential: credential.entry.Ref, keyPackage: kp.Marshal(), parsed: kp,
 		initPrivate: r.InitPrivate, leafPrivate: r.LeafPrivate,

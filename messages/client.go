@@ -210,9 +210,12 @@ type ListKeyPackages struct{}
 // KeyPackagesListed answers [ListKeyPackages].
 type KeyPackagesListed struct{ KeyPackages []KeyPackageEntry }
 
-// CountKeyPackages counts the stored key packages of a suite that have not
-// expired. It answers [KeyPackagesCounted].
-type CountKeyPackages struct{ CipherSuite mlsgroup.CipherSuite }
+// CountKeyPackages counts the stored key packages of a suite and a type of credential
+// that have not expired. It answers [KeyPackagesCounted].
+type CountKeyPackages struct {
+	CipherSuite    mlsgroup.CipherSuite
+	CredentialType mlsgroup.CredentialType // 0: any
+}
 
 // KeyPackagesCounted answers [CountKeyPackages].
 type KeyPackagesCounted struct{ Count int }
