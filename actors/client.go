@@ -19,7 +19,6 @@ func newClientActor(c *client) *clientActor {
 
 func (a *clientActor) address() ref         { return a.client.actor }
 func (a *clientActor) durable(*transaction) {}
-func (a *clientActor) void(*transaction)    {}
 
 // Names of guards.
 func credentialGuard(ref messages.CredentialRef) string { return "credential " + string(ref[:]) }

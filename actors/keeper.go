@@ -28,11 +28,9 @@ type duty interface {
 	address() ref
 	// plan says which guards a request needs and what to do once it has them.
 	plan(t *task) (*work, error)
-	// durable hears that what the transaction has staged is durable; nil is a single
-	// call.
+	// durable hears that what the transaction has staged is durable, before its guards
+	// are free.
 	durable(tx *transaction)
-	// void hears that what the transaction has staged is dropped.
-	void(tx *transaction)
 }
 
 // keeperStage is what one transaction has staged. The overlay sees the changes as they
@@ -110,7 +108,6 @@ func (k *keeper) handle(l letter) {
 		k.end(l.tx)
 	case abort:
 		k.drop(func(c claim) bool { return c.tx == l.tx }, messages.ErrInvalidTransaction)
-		k.duty.void(l.tx)
 		k.end(l.tx)
 	case closeActor:
 		k.closed = true
@@ -286,11 +283,7 @@ func (k *keeper) commit(tx *transaction, changes *store.ChangeSet) error {
 		return nil
 	}
 	defer changes.Wipe()
-	if err := k.sys.apply(changes); err != nil {
-		return err
-	}
-	k.duty.durable(nil)
-	return nil
+	return k.sys.apply(changes)
 }
 
 // reader shows the store as the transaction sees it.

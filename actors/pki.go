@@ -18,10 +18,7 @@ import (
 //
 // All of it is behind one guard. A transaction that registers something sees it at
 // once; others see it when it is durable.
-type pkiActor struct {
-	keeper
-	next *pki.Snapshot // staged by whoever has the guard; nil: nothing is
-}
+type pkiActor struct{ keeper }
 
 const pkiGuard = "pki"
 
@@ -33,14 +30,13 @@ func newPKIActor(c *client) *pkiActor {
 
 func (a *pkiActor) address() ref { return a.client.pki }
 
-func (a *pkiActor) durable(*transaction) {
-	if a.next != nil {
-		a.client.trusted.Store(a.next)
+// durable publishes what the transaction has registered. One that has waited for the
+// guard in vain has registered nothing.
+func (a *pkiActor) durable(tx *transaction) {
+	if staged := tx.trusted.Load(); staged != nil {
+		a.client.trusted.Store(staged)
 	}
-	a.next = nil
 }
-
-func (a *pkiActor) void(*transaction) { a.next = nil }
 
 func (a *pkiActor) plan(t *task) (*work, error) {
 	w := &work{task: t, needs: []need{{pkiGuard, true}}}
@@ -125,12 +121,12 @@ func (a *pkiActor) change(tx *transaction, refused error, f func(*pki.Snapshot) 
 		for _, r := range deleted {
 			changes.Delete(a.client.pkiKey(r))
 		}
-		a.next = next
 		if err := a.commit(tx, changes); err != nil {
-			a.next = nil
 			return nil, err
 		}
-		if tx != nil {
+		if tx == nil {
+			a.client.trusted.Store(next)
+		} else {
 			tx.trusted.Store(next)
 		}
 		return reply, nil
