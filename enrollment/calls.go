@@ -42,7 +42,8 @@ func (e *Enrollment) NewOrderResponse(now time.Time, body []byte) (Order, error)
 }
 
 // NewAuthzRequest asks for one of the order's authorizations, at whose URL the body goes.
-// The two may come in any order.
+// The two may come in any order, one after the other: the response does not say which it
+// is.
 func (e *Enrollment) NewAuthzRequest(url, previousNonce string) ([]byte, error) {
 	if err := e.mayAsk(StepAuthorization, StepAuthorization); err != nil {
 		return nil, err
@@ -50,6 +51,9 @@ func (e *Enrollment) NewAuthzRequest(url, previousNonce string) ([]byte, error) 
 	next := e.state
 	for i, u := range e.state.order.Authorizations {
 		if u == url && !e.state.read[i] {
+			if e.state.out != stepNone && e.state.asked != uint8(i) {
+				return nil, e.misplaced(StepAuthorization)
+			}
 			next.asked = uint8(i)
 			return e.post(StepAuthorization, next, time.Time{}, previousNonce)
 		}

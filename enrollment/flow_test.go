@@ -114,6 +114,12 @@ func (w *world) stepCalls(t *testing.T) (enrollment.Issued, error) {
 	var device, user enrollment.Authorization
 	for _, url := range []string{order.Authorizations[1], order.Authorizations[0]} {
 		body, err = e.NewAuthzRequest(url, c.nonce)
+		if url == order.Authorizations[1] {
+			// The other one has to wait for the response.
+			if _, err := e.NewAuthzRequest(order.Authorizations[0], c.nonce+"x"); !errors.Is(err, enrollment.ErrOutOfOrder) {
+				t.Errorf("both authorizations at once: %v", err)
+			}
+		}
 		a, err := e.NewAuthzResponse(w.now, c.post(url, body, err))
 		w.must(err)
 		if a.Device {
