@@ -137,7 +137,7 @@ func (k *keeper) take(t *task) {
 	if t.tx != nil {
 		k.stage(t.tx)
 	}
-	k.advance(w)
+	k.advance(w, false)
 }
 
 // stage returns what the transaction has staged, enlisting at the first touch.
@@ -152,14 +152,23 @@ func (k *keeper) stage(tx *transaction) *keeperStage {
 	return s
 }
 
-// advance takes one guard after another. A single call keeps none while it waits for
-// the next, so it begins again at the first each time.
-func (k *keeper) advance(w *work) {
+// advance takes one guard after another; granted tells that the one it has waited for
+// is its own now. A single call keeps none while it waits for the next, so it begins
+// again at the first each time. But it does not ask again for what it has just been
+// granted: it would wait behind those that came later, and these behind it.
+func (k *keeper) advance(w *work, granted bool) {
+	var had need
+	if granted {
+		had = w.needs[w.got]
+	}
 	if w.task.tx == nil {
 		w.got = 0
 	}
-	for w.got < len(w.needs) {
+	for ; w.got < len(w.needs); w.got++ {
 		n := w.needs[w.got]
+		if granted && n.name == had.name && (had.exclusive || !n.exclusive) {
+			continue
+		}
 		g := k.guards[n.name]
 		if g == nil {
 			g = new(namedGuard)
@@ -173,7 +182,6 @@ func (k *keeper) advance(w *work) {
 		if g.idle() {
 			delete(k.guards, n.name)
 		}
-		w.got++
 	}
 	delete(k.works, w.task)
 	reply, err := w.run()
@@ -199,8 +207,7 @@ func (k *keeper) wake(name string) {
 		if w == nil {
 			continue
 		}
-		w.got++
-		if err := safely(k.sys.log, "keeper", func() error { k.advance(w); return nil }); err != nil {
+		if err := safely(k.sys.log, "keeper", func() error { k.advance(w, true); return nil }); err != nil {
 			delete(k.works, c.task)
 			c.task.answer(nil, err)
 		}
@@ -255,7 +262,7 @@ func (k *keeper) prepare(tx *transaction) {
 	}
 	t := newTask(context.Background(), voting{})
 	t.tx = tx
-	k.advance(&work{task: t, needs: s.late, run: yes})
+	k.advance(&work{task: t, needs: s.late, run: yes}, false)
 }
 
 // end forgets what a transaction has staged, its changes being durable or void, and
