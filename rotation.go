@@ -94,7 +94,7 @@ func (c *Client) Rotating(ctx context.Context) (ref CredentialRef, ok bool, err 
 //
 // A rotation is written down before its first step. After a crash at any point, an error or a canceled context, calling again with the zero Credential
 // resumes it, and what was done is not done again but for Publish, which may be called twice. A call with another credential begins anew.
-// [CodeInvalidArgument] for a zero Credential where no rotation is under way.
+// [CodeInvalidArgument] for a zero Credential where no rotation is under way; [CodeConflict] where another has begun meanwhile.
 func (c *Client) RotateCredential(ctx context.Context, o RotateOptions) error {
 	const op = "RotateCredential"
 	rotation, entry, err := c.beginRotation(ctx, op, o)
@@ -115,7 +115,7 @@ func (c *Client) RotateCredential(ctx context.Context, o RotateOptions) error {
 	if err := c.removeStale(ctx, entry, o.Progress); err != nil {
 		return err
 	}
-	_, err = ask[messages.RotationPut](ctx, c.scope, op, "", messages.PutRotation{})
+	_, err = ask[messages.RotationPut](ctx, c.scope, op, "", messages.PutRotation{After: entry.Ref})
 	return err
 }
 
@@ -214,7 +214,7 @@ func (c *Client) rotateKeyPackages(ctx context.Context, op string, rotation *mes
 	}
 	done := *rotation
 	done.Published = true
-	_, err := ask[messages.RotationPut](ctx, c.scope, op, "", messages.PutRotation{Rotation: &done})
+	_, err := ask[messages.RotationPut](ctx, c.scope, op, "", messages.PutRotation{Rotation: &done, After: entry.Ref})
 	return err
 }
 
@@ -225,9 +225,15 @@ func (c *Client) removeStale(ctx context.Context, entry CredentialEntry, progres
 	if err != nil {
 		return err
 	}
+	all, err := c.Credentials(ctx) // behind the key packages: who made one of these is among them
+	if err != nil {
+		return err
+	}
 	var stale []KeyPackageRef
 	for _, k := range packages {
-		if signatureScheme(k.CipherSuite) == scheme && !madeOf(k, &entry) {
+		// What is newer than the rotation is not its to remove.
+		kept := slices.ContainsFunc(all, func(e CredentialEntry) bool { return !e.CreatedAt.Before(entry.CreatedAt) && madeOf(k, &e) })
+		if signatureScheme(k.CipherSuite) == scheme && !kept {
 			stale = append(stale, k.Ref)
 		}
 	}
@@ -235,10 +241,6 @@ func (c *Client) removeStale(ctx context.Context, entry CredentialEntry, progres
 		if err := c.DeleteKeyPackages(ctx, stale...); err != nil {
 			return err
 		}
-	}
-	all, err := c.Credentials(ctx)
-	if err != nil {
-		return err
 	}
 	removed := 0
 	for _, other := range all {

@@ -3,6 +3,7 @@ package actors
 import (
 	"fmt"
 
+	"github.com/conclave-mls/conclave/internal/primitive"
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/store"
 )
@@ -43,22 +44,26 @@ func (a *clientActor) plan(t *task) (*work, error) {
 	switch r := t.request.(type) {
 	case messages.AddCredential:
 		w.run = func() (messages.Reply, error) { return a.addCredential(t.tx, r) }
-		if len(r.SignatureKey) > 0 {
-			w.needs = []need{{credentialGuard(refOf(r.SignatureKey)), true}}
+		if suite, ok := primitive.Lookup(uint16(r.CipherSuite)); ok && len(r.SignaturePrivate) > 0 {
+			public, err := suite.SignaturePublicKey(r.SignaturePrivate)
+			if err != nil {
+				return nil, errSignatureKeys
+			}
+			w.needs = []need{{credentialGuard(refOf(public)), true}}
 		}
 	case putX509:
-		w.needs = []need{{credentialGuard(refOf(r.public)), true}}
+		w.needs = []need{{credentialGuard(refOf(r.public)), true}, {rotationGuard, true}}
 		w.run = func() (messages.Reply, error) { return a.putX509(t.tx, r) }
 	case messages.PutRotation:
 		w.needs = []need{{rotationGuard, true}}
-		w.run = func() (messages.Reply, error) { return a.putRotation(t.tx, r.Rotation) }
+		w.run = func() (messages.Reply, error) { return a.putRotation(t.tx, r) }
 	case messages.ReadRotation:
 		if t.tx != nil {
 			w.needs = []need{{rotationGuard, true}}
 		}
 		w.run = func() (messages.Reply, error) { return a.readRotation(t.tx) }
 	case messages.RemoveCredential:
-		w.needs = []need{{credentialGuard(r.Ref), true}}
+		w.needs = []need{{credentialGuard(r.Ref), true}, {rotationGuard, true}}
 		w.run = func() (messages.Reply, error) { return a.removeCredential(t.tx, r) }
 	case messages.ListCredentials:
 		w.run = func() (messages.Reply, error) { return a.listCredentials(t.tx) }

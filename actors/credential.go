@@ -30,6 +30,8 @@ type credentialUsed struct {
 // stepDone answers a step that has nothing to say.
 type stepDone struct{ messages.Step }
 
+var errSignatureKeys = fmt.Errorf("%w: signature keys do not belong together", messages.ErrWrongCredential)
+
 func (a *clientActor) addCredential(tx *transaction, r messages.AddCredential) (messages.Reply, error) {
 	suite, ok := primitive.Lookup(uint16(r.CipherSuite))
 	if !ok {
@@ -53,7 +55,7 @@ func (a *clientActor) addCredential(tx *transaction, r messages.AddCredential) (
 	if len(r.SignaturePrivate) > 0 || len(r.SignatureKey) > 0 {
 		public, err := suite.SignaturePublicKey(r.SignaturePrivate)
 		if err != nil || len(r.SignatureKey) > 0 && !bytes.Equal(public, r.SignatureKey) {
-			return nil, fmt.Errorf("%w: signature keys do not belong together", messages.ErrWrongCredential)
+			return nil, errSignatureKeys
 		}
 		record.private, record.entry.SignatureKey = r.SignaturePrivate, public
 		record.entry.Ref = refOf(public)
@@ -181,5 +183,12 @@ func (a *clientActor) removeCredential(tx *transaction, r messages.RemoveCredent
 		}
 	}
 	changes.Delete(a.client.credentialKey(r.Ref))
+	rotation, err := a.rotation(tx)
+	if err != nil {
+		return nil, err
+	}
+	if rotation != nil && rotation.Credential == r.Ref {
+		changes.Delete(a.client.rotationKey())
+	}
 	return messages.CredentialRemoved{}, a.commit(tx, changes)
 }

@@ -14,8 +14,17 @@ import (
 
 const maxRotationSuites = 16
 
-func (a *clientActor) putRotation(tx *transaction, r *messages.Rotation) (messages.Reply, error) {
-	changes := new(store.ChangeSet)
+func (a *clientActor) putRotation(tx *transaction, put messages.PutRotation) (messages.Reply, error) {
+	if put.After != (messages.CredentialRef{}) {
+		now, err := a.rotation(tx)
+		if err != nil {
+			return nil, err
+		}
+		if now == nil || now.Credential != put.After {
+			return nil, fmt.Errorf("%w: another rotation has begun", messages.ErrConflict)
+		}
+	}
+	changes, r := new(store.ChangeSet), put.Rotation
 	if r == nil {
 		changes.Delete(a.client.rotationKey())
 		return messages.RotationPut{}, a.commit(tx, changes)
@@ -23,6 +32,11 @@ func (a *clientActor) putRotation(tx *transaction, r *messages.Rotation) (messag
 	if len(r.CipherSuites) > maxRotationSuites || r.KeyPackages < 0 || r.KeyPackages > maxGenerate {
 		return nil, fmt.Errorf("%w: rotation of %d suites and %d key packages", messages.ErrInvalidArgument, len(r.CipherSuites), r.KeyPackages)
 	}
+	a.stageRotation(changes, r)
+	return messages.RotationPut{}, a.commit(tx, changes)
+}
+
+func (a *clientActor) stageRotation(changes *store.ChangeSet, r *messages.Rotation) {
 	w := newWriter(64)
 	w.fixed(r.Credential[:])
 	w.uint16(uint16(r.KeyPackages))
@@ -36,13 +50,18 @@ func (a *clientActor) putRotation(tx *transaction, r *messages.Rotation) (messag
 		w.uint16(uint16(cs))
 	}
 	changes.Put(a.client.rotationKey(), w.b)
-	return messages.RotationPut{}, a.commit(tx, changes)
 }
 
 func (a *clientActor) readRotation(tx *transaction) (messages.Reply, error) {
+	r, err := a.rotation(tx)
+	return messages.RotationRead{Rotation: r}, err
+}
+
+// rotation returns the rotation that is under way, nil if none is.
+func (a *clientActor) rotation(tx *transaction) (*messages.Rotation, error) {
 	value, err := a.get(tx, a.client.rotationKey())
 	if err != nil || value == nil {
-		return messages.RotationRead{}, err
+		return nil, err
 	}
 	r := readRecord(value)
 	rotation := new(messages.Rotation)
@@ -52,7 +71,7 @@ func (a *clientActor) readRotation(tx *transaction) (messages.Reply, error) {
 	for range r.uint8() {
 		rotation.CipherSuites = append(rotation.CipherSuites, mlsgroup.CipherSuite(r.uint16()))
 	}
-	return messages.RotationRead{Rotation: rotation}, r.end("rotation")
+	return rotation, r.end("rotation")
 }
 
 func (c *client) rotationKey() []byte { return c.keys.Head(nil, []byte{headRotation}) }

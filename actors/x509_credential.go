@@ -95,5 +95,15 @@ func (a *clientActor) putX509(tx *transaction, r putX509) (messages.Reply, error
 	}
 	changes := new(store.ChangeSet)
 	changes.Put(a.client.credentialKey(record.entry.Ref), record.marshal())
+	// A rotation to a key whose certificate was another has published key packages of
+	// that one.
+	rotation, err := a.rotation(tx)
+	if err != nil {
+		return nil, err
+	}
+	if rotation != nil && rotation.Credential == record.entry.Ref {
+		rotation.Published = false
+		a.stageRotation(changes, rotation)
+	}
 	return messages.X509CredentialSaved{Credential: record.entry}, a.commit(tx, changes)
 }

@@ -137,7 +137,12 @@ type Rotation struct {
 
 // PutRotation writes down the rotation that is under way; nil ends it. It answers
 // [RotationPut].
-type PutRotation struct{ Rotation *Rotation }
+type PutRotation struct {
+	Rotation *Rotation
+	// After is the credential of the rotation that has to be under way, or else the
+	// answer is [ErrConflict]; zero asks nothing.
+	After CredentialRef
+}
 
 // RotationPut answers [PutRotation].
 type RotationPut struct{}
