@@ -143,7 +143,7 @@ func (a *clientActor) plan(t *task) (*work, error) {
 		w.needs = []need{{pskGuard(r.ID), true}}
 		w.run = func() (messages.Reply, error) {
 			changes := new(store.ChangeSet)
-			changes.Put(a.client.pskKey(r.ID), (&pskValue{r.ID, r.PSK}).marshal())
+			putSecret(changes, a.client.pskKey(r.ID), (&pskValue{r.ID, r.PSK}).marshal())
 			return messages.PSKPut{}, a.commit(t.tx, changes)
 		}
 	case messages.DeletePSK:

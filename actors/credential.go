@@ -64,7 +64,7 @@ func (a *clientActor) addCredential(tx *transaction, r messages.AddCredential) (
 		return nil, err
 	}
 	changes := new(store.ChangeSet)
-	changes.Put(a.client.credentialKey(record.entry.Ref), record.marshal())
+	putSecret(changes, a.client.credentialKey(record.entry.Ref), record.marshal())
 	return messages.CredentialAdded{Credential: record.entry}, a.commit(tx, changes)
 }
 

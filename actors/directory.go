@@ -207,7 +207,7 @@ func (d *directory) create(c *client, r messages.InitClient, config *clientConfi
 		if err != nil {
 			return err
 		}
-		changes.Put(c.credentialKey(record.entry.Ref), record.marshal())
+		putSecret(changes, c.credentialKey(record.entry.Ref), record.marshal())
 	}
 	return d.sys.apply(changes)
 }

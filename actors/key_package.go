@@ -213,8 +213,8 @@ func (a *clientActor) importKeyPackage(tx *transaction, r messages.ImportKeyPack
 		initPrivate: r.InitPrivate, leafPrivate: r.LeafPrivate,
 	}
 	changes := new(store.ChangeSet)
-	changes.Put(a.client.credentialKey(credential.entry.Ref), credential.marshal())
-	changes.Put(a.client.keyPackageKey(ref), record.marshal())
+	putSecret(changes, a.client.credentialKey(credential.entry.Ref), credential.marshal())
+	putSecret(changes, a.client.keyPackageKey(ref), record.marshal())
 	return messages.KeyPackageImported{KeyPackage: record.entry()}, a.commit(tx, changes)
 }
 
@@ -284,7 +284,7 @@ func (a *clientActor) generateKeyPackages(tx *transaction, r messages.GenerateKe
 		if errs[i] != nil {
 			return nil, outboundError(errs[i])
 		}
-		changes.Put(a.client.keyPackageKey(k.ref), k.marshal())
+		putSecret(changes, a.client.keyPackageKey(k.ref), k.marshal())
 		k.initPrivate.Wipe()
 		k.leafPrivate.Wipe()
 		reply.KeyPackages = append(reply.KeyPackages, k.entry())
@@ -313,7 +313,7 @@ func (a *clientActor) proposeJoin(tx *transaction, r messages.ProposeJoin) (mess
 		return nil, err
 	}
 	changes := new(store.ChangeSet)
-	changes.Put(a.client.keyPackageKey(record.ref), record.marshal())
+	putSecret(changes, a.client.keyPackageKey(record.ref), record.marshal())
 	record.initPrivate.Wipe()
 	record.leafPrivate.Wipe()
 	return messages.JoinProposed{Message: message, KeyPackage: record.ref}, a.commit(tx, changes)

@@ -33,7 +33,7 @@ func (d *directory) generateKeypairs(r messages.GenerateKeypairs) (messages.Repl
 		if err != nil {
 			return nil, err
 		}
-		changes.Put(store.Keypair(nil, id), record.marshal())
+		putSecret(changes, store.Keypair(nil, id), record.marshal())
 		record.private.Wipe()
 		reply.Keypairs = append(reply.Keypairs, messages.Keypair{
 			ID: messages.ClientID(id), CipherSuite: cs, SignatureKey: record.entry.SignatureKey,
@@ -71,7 +71,7 @@ func (d *directory) takeKeypairs(c *client, ids []messages.ClientID, config *cli
 		}
 		record.entry.Credential = mlsgroup.BasicCredential([]byte(c.id))
 		changes.Delete(key)
-		changes.Put(c.credentialKey(record.entry.Ref), record.marshal())
+		putSecret(changes, c.credentialKey(record.entry.Ref), record.marshal())
 		record.private.Wipe()
 	}
 	return nil

@@ -52,7 +52,7 @@ func (c *conversation) adopt(st *stage, r adopt) (messages.Reply, error) {
 	c.stagePoints(st, r.points)
 	// The credential may be one that the same transaction has added. A commit that is
 	// accepted makes this conversation final and not the rest, so it comes along.
-	st.changes.Put(c.client.credentialKey(r.credential.entry.Ref), r.credential.marshal())
+	putSecret(&st.changes, c.client.credentialKey(r.credential.entry.Ref), r.credential.marshal())
 	reply := adopted{}
 	if r.welcome {
 		c.emit(st)

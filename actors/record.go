@@ -119,6 +119,13 @@ type credentialRecord struct {
 	private secret.Bytes
 }
 
+// putSecret puts a record that holds keys and wipes its encoding: the change set has a
+// copy, which it wipes itself.
+func putSecret(changes *store.ChangeSet, key, encoded []byte) {
+	changes.Put(key, encoded)
+	clear(encoded)
+}
+
 func (c *credentialRecord) marshal() []byte {
 	credential := c.entry.Credential.Marshal()
 	w := newWriter(len(credential) + len(c.private) + len(c.entry.SignatureKey) + 16)

@@ -58,7 +58,7 @@ func (c *conversation) send(st *stage, t *task, f *inflight, credential *credent
 	defer set.Wipe()
 	if credential != nil {
 		f.credential = credential.entry.Ref
-		set.Put(c.client.credentialKey(f.credential), credential.marshal())
+		putSecret(set, c.client.credentialKey(f.credential), credential.marshal())
 		c.stageUse(set, f.credential)
 	}
 	if err := c.putInflight(set, f); err != nil {

@@ -94,7 +94,7 @@ func (a *clientActor) putX509(tx *transaction, r putX509) (messages.Reply, error
 		record.private = old.private
 	}
 	changes := new(store.ChangeSet)
-	changes.Put(a.client.credentialKey(record.entry.Ref), record.marshal())
+	putSecret(changes, a.client.credentialKey(record.entry.Ref), record.marshal())
 	// A rotation to a key whose certificate was another has published key packages of
 	// that one.
 	rotation, err := a.rotation(tx)
