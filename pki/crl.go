@@ -124,8 +124,29 @@ var (
 	oidAuthorityKeyID = asn1.ObjectIdentifier{2, 5, 29, 35}
 )
 
-// parseCRL reads a list and refuses kinds of lists that say something else than which certificates of their issuer are revoked. The parsed list
-// comes along for the one who verifies its signature.
+// acceptCRL reads a list that one of the authorities has signed. What depends on how long the list is comes after the signature.
+func acceptCRL(url string, der []byte, authorities []*authority) (*crl, error) {
+	if !fetchable(url) {
+		return nil, fmt.Errorf("%w: no URL of http or https", ErrCRLDistributionPoint)
+	}
+	l, list, err := parseCRL(url, der)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.checkPlace(); err != nil {
+		return nil, err
+	}
+	if err := l.verify(list, authorities); err != nil {
+		return nil, err
+	}
+	if err := l.enter(list); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// parseCRL reads a list without its entries, and refuses kinds of lists that say something else than which certificates of their issuer are revoked.
+// The parsed list comes along for the one who verifies its signature.
 func parseCRL(url string, der []byte) (*crl, *x509.RevocationList, error) {
 	if len(der) > MaxCRLSize {
 		return nil, nil, fmt.Errorf("%w: %d bytes", ErrCRLMalformed, len(der))
@@ -144,10 +165,10 @@ func parseCRL(url string, der []byte) (*crl, *x509.RevocationList, error) {
 	if !list.NextUpdate.IsZero() && list.NextUpdate.Before(list.ThisUpdate) {
 		return nil, nil, fmt.Errorf("%w: nextUpdate before thisUpdate", ErrCRLMalformed)
 	}
-	l := &crl{
-		url: url, issuer: list.RawIssuer, number: list.Number, thisUpdate: list.ThisUpdate, nextUpdate: list.NextUpdate,
-		entries: make(map[string]entry, len(list.RevokedCertificateEntries)), der: der,
+	if len(list.Extensions) > maxCRLExtensions {
+		return nil, nil, fmt.Errorf("%w: %d extensions", ErrCRLMalformed, len(list.Extensions))
 	}
+	l := &crl{url: url, issuer: list.RawIssuer, number: list.Number, thisUpdate: list.ThisUpdate, nextUpdate: list.NextUpdate, der: der}
 	if l.number != nil && (l.number.Sign() < 0 || len(l.number.Bytes()) > maxSerialSize) {
 		return nil, nil, fmt.Errorf("%w: number", ErrCRLMalformed)
 	}
@@ -164,18 +185,24 @@ func parseCRL(url string, der []byte) (*crl, *x509.RevocationList, error) {
 			return nil, nil, fmt.Errorf("%w: critical extension %v", ErrCRLUnsupported, e.Id)
 		}
 	}
+	return l, list, nil
+}
+
+// enter takes the entries of the parsed list over.
+func (l *crl) enter(list *x509.RevocationList) error {
+	l.entries = make(map[string]entry, len(list.RevokedCertificateEntries))
 	for _, e := range list.RevokedCertificateEntries {
 		for _, x := range e.Extensions {
 			if x.Critical && !x.Id.Equal(oidReasonCode) && !x.Id.Equal(oidInvalidityDate) {
-				return nil, nil, fmt.Errorf("%w: critical extension %v of an entry", ErrCRLUnsupported, x.Id)
+				return fmt.Errorf("%w: critical extension %v of an entry", ErrCRLUnsupported, x.Id)
 			}
 		}
 		if e.ReasonCode < 0 || e.ReasonCode > int(ReasonAACompromise) || e.ReasonCode == reasonRemoved {
-			return nil, nil, fmt.Errorf("%w: reason %d", ErrCRLUnsupported, e.ReasonCode)
+			return fmt.Errorf("%w: reason %d", ErrCRLUnsupported, e.ReasonCode)
 		}
 		l.entries[serialKey(e.SerialNumber)] = entry{Reason(e.ReasonCode), e.RevocationTime.Unix()}
 	}
-	return l, list, nil
+	return nil
 }
 
 // parseScope reads an issuingDistributionPoint.
@@ -235,9 +262,6 @@ func crlID(signer Fingerprint, url string) [sha256.Size]byte {
 
 // checkPlace refuses a list from another distribution point than its own: whoever serves the lists could hide an entry by exchanging two of them.
 func (l *crl) checkPlace() error {
-	if !fetchable(l.url) {
-		return fmt.Errorf("%w: no URL of http or https", ErrCRLDistributionPoint)
-	}
 	if len(l.scope.points) > 0 && !slices.Contains(l.scope.points, l.url) {
 		return ErrCRLDistributionPoint
 	}
@@ -290,14 +314,8 @@ func (s *Snapshot) WithCRL(url string, der []byte) (*Snapshot, CRLRegistration, 
 	if len(s.anchors) == 0 {
 		return nil, none, ErrNoTrustAnchor
 	}
-	l, list, err := parseCRL(url, der)
+	l, err := acceptCRL(url, der, s.authorities())
 	if err != nil {
-		return nil, none, err
-	}
-	if err = l.checkPlace(); err != nil {
-		return nil, none, err
-	}
-	if err = l.verify(list, s.authorities()); err != nil {
 		return nil, none, err
 	}
 	made := CRLRegistration{Expiration: l.nextUpdate}

@@ -51,15 +51,30 @@ func TestCRLRefusals(t *testing.T) {
 			l.RevokedCertificateEntries[0].ExtraExtensions = []pkix.Extension{x}
 		}, d.alice)
 	}
-	forged := bytes.Clone(good)
-	forged[len(forged)-1] ^= 1
+	forge := func(der []byte) []byte {
+		forged := bytes.Clone(der)
+		forged[len(forged)-1] ^= 1
+		return forged
+	}
+	many := func(n int) []byte { // with those that every list has
+		var x []pkix.Extension
+		for i := range n - 2 {
+			x = append(x, extension(t, asn1.ObjectIdentifier{1, 2, 4, i}, false, 1))
+		}
+		return extended(x...)
+	}
+	removed := listOf(t, d.intermediate, 1, func(l *x509.RevocationList) { l.RevokedCertificateEntries[0].ReasonCode = 8 }, d.alice)
 	for _, tt := range []struct {
 		name, url string
 		der       []byte
 		want      error
 	}{
 		{"good", listURL, good, nil},
-		{"forged", listURL, forged, ErrSignature},
+		{"forged", listURL, forge(good), ErrSignature},
+		{"forged, with an entry that is not read", listURL, forge(removed), ErrSignature},
+		{"forged for elsewhere", listURL, forge(extended(issuingPoint(t, issuingDistributionPoint{}, listURL+"2"))), ErrCRLDistributionPoint},
+		{"many extensions", listURL, many(maxCRLExtensions), nil},
+		{"too many extensions", listURL, forge(many(maxCRLExtensions + 1)), ErrCRLMalformed},
 		{"of nobody", listURL, listOf(t, authorityOf(t, "stranger", nil, nil), 1, nil), ErrCRLIssuer},
 		{"of a leaf", listURL, listOf(t, &entity{d.intermediate.cert, d.alice.key}, 1, nil), ErrSignature},
 		{"issuer may not", listURL, listOf(t, speaking, 1, nil), ErrUsage},
@@ -75,7 +90,7 @@ func TestCRLRefusals(t *testing.T) {
 		{"twice", listURL, extended(extension(t, other, false, 1), extension(t, other, false, 1)), ErrCRLMalformed},
 		{"critical entry", listURL, entry(extension(t, asn1.ObjectIdentifier{2, 5, 29, 29}, true, 1)), ErrCRLUnsupported},
 		{"uncritical entry", listURL, entry(extension(t, other, false, 1)), nil},
-		{"removed", listURL, listOf(t, d.intermediate, 1, func(l *x509.RevocationList) { l.RevokedCertificateEntries[0].ReasonCode = 8 }, d.alice), ErrCRLUnsupported},
+		{"removed", listURL, removed, ErrCRLUnsupported},
 		{"reason", listURL, listOf(t, d.intermediate, 1, func(l *x509.RevocationList) { l.RevokedCertificateEntries[0].ReasonCode = 11 }, d.alice), ErrCRLUnsupported},
 		{"indirect", listURL, extended(issuingPoint(t, issuingDistributionPoint{Indirect: true}, listURL)), ErrCRLUnsupported},
 		{"attributes", listURL, extended(issuingPoint(t, issuingDistributionPoint{OnlyAttributes: true}, listURL)), ErrCRLUnsupported},
@@ -85,6 +100,7 @@ func TestCRLRefusals(t *testing.T) {
 		{"broken name", listURL, extended(pkix.Extension{Id: oidIssuingDistributionPoint, Critical: true, Value: []byte{0x30, 4, 0xa0, 2, 0xa0, 1}}), ErrCRLMalformed},
 		{"broken URI", listURL, extended(pkix.Extension{Id: oidIssuingDistributionPoint, Critical: true, Value: []byte{0x30, 5, 0xa0, 3, 0xa0, 1, 0x86}}), ErrCRLMalformed},
 		{"file", "file:///etc/list", good, ErrCRLDistributionPoint},
+		{"file, unread", "file:///etc/list", []byte("list"), ErrCRLDistributionPoint},
 		{"relative", "/list", good, ErrCRLDistributionPoint},
 		{"long", listURL + strings.Repeat("x", MaxURLSize), good, ErrCRLDistributionPoint},
 	} {
