@@ -179,9 +179,12 @@ func TestDistributionPoints(t *testing.T) {
 	_, err := DistributionPoints([][]byte{[]byte("junk")})
 	wantErr(t, err, ErrMalformed)
 
-	s := trusting(t, New(Policy{}, NewMemory(16)), root.cert.Raw)
+	pointed := authorityOf(t, "pointed", nil, func(c *x509.Certificate) { c.CRLDistributionPoints = []string{"http://d"} })
+	s := trusting(t, trusting(t, New(Policy{}, NewMemory(16)), root.cert.Raw), pointed.cert.Raw)
 	s = knowing(t, s, authorityOf(t, "intermediate", root, func(c *x509.Certificate) { c.CRLDistributionPoints = []string{"http://b"} }).cert.Raw)
 	s = listing(t, s, "http://a", listOf(t, root, 1, nil))
+	unknown := authorityOf(t, "unknown", root, func(c *x509.Certificate) { c.CRLDistributionPoints = []string{"http://169.254.169.254/"} })
+	wantErr(t, s.Verify([][]byte{points("http://e")}, noon), nil) // so it is remembered
 	for _, tt := range []struct {
 		name   string
 		chains [][][]byte
@@ -191,6 +194,10 @@ func TestDistributionPoints(t *testing.T) {
 		{"all known", [][][]byte{{points("http://a")}}, []string{}},
 		{"huge", [][][]byte{{make([]byte, MaxCertificateSize+1)}}, nil},
 		{"of an intermediate", [][][]byte{{points(), s.Intermediates()[0]}}, []string{"http://b"}},
+		{"of an anchor", [][][]byte{{points(), pointed.cert.Raw}}, []string{"http://d"}},
+		{"of strangers", [][][]byte{{points("http://c"), points("http://169.254.169.254/"), unknown.cert.Raw}}, []string{"http://c"}},
+		{"of a stranger only", [][][]byte{{points(), unknown.cert.Raw}}, nil},
+		{"of one that is a leaf elsewhere", [][][]byte{{points("http://c")}, {points(), points("http://e")}}, []string{"http://c"}},
 		{"some new", [][][]byte{{points("http://a", "http://b")}, {points("http://b", "http://c")}}, []string{"http://b", "http://c"}},
 	} {
 		got := s.NewDistributionPoints(tt.chains...)
