@@ -47,8 +47,6 @@ var (
 	ErrCriticalExtension = errors.New("pki: unknown critical extension")
 	// ErrPolicy reports certificate policies that leave no policy over.
 	ErrPolicy = errors.New("pki: certificate policies are not met")
-	// ErrNeverValid reports a path whose periods of validity have no instant in common.
-	ErrNeverValid = errors.New("pki: periods of validity do not overlap")
 )
 
 // Errors of a path that depend on when one asks, and on what lists one has.

@@ -130,28 +130,16 @@ func (p path) check(c *x509.Certificate, usage x509.ExtKeyUsage) error {
 			return ErrPathLength
 		}
 	}
-	// An instant at which all are valid takes time out of the standard library's verdict. If there is none, nobody can have made this path honestly.
-	instant, end := c.NotBefore, c.NotAfter
-	for _, a := range p {
-		if a.cert.NotBefore.After(instant) {
-			instant = a.cert.NotBefore
-		}
-		if a.cert.NotAfter.Before(end) {
-			end = a.cert.NotAfter
-		}
-	}
-	if instant.After(end) {
-		return ErrNeverValid
-	}
 	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
 	for _, a := range p {
 		if a.anchor {
-			roots.AddCert(a.cert)
+			roots.AddCert(timeless(a.cert))
 		} else {
-			intermediates.AddCert(a.cert)
+			intermediates.AddCert(timeless(a.cert))
 		}
 	}
-	chains, err := c.Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: instant, KeyUsages: []x509.ExtKeyUsage{usage}})
+	usages := []x509.ExtKeyUsage{usage}
+	chains, err := timeless(c).Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: instant, KeyUsages: usages})
 	if err != nil {
 		return translate(err)
 	}
@@ -159,6 +147,18 @@ func (p path) check(c *x509.Certificate, usage x509.ExtKeyUsage) error {
 		return ErrNoPath // by names only: another path, which is tried too, is the one
 	}
 	return p.checkURIs(c)
+}
+
+// instant is when the standard library looks at every path.
+var instant = time.Unix(0, 0)
+
+// timeless returns a copy of a certificate that is valid at that instant: its signature is over its bytes, which stay. Time is for validAt alone.
+// An authority that is renewed with its key has two certificates, of which members hold one, the other or both; none of them has to have been valid
+// together with a leaf, and whether somebody may be in a group must not depend on which of them one holds.
+func timeless(c *x509.Certificate) *x509.Certificate {
+	t := *c
+	t.NotBefore, t.NotAfter = instant, instant
+	return &t
 }
 
 // equal tells whether a chain of the standard library, with its leaf, is this path.

@@ -61,7 +61,8 @@ func TestPaths(t *testing.T) {
 			c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 36}, Critical: true, Value: []byte{0x30, 3, 0x80, 1, 0}}}
 		}, nil, ErrPolicy},
 		{"never at once", func(c *x509.Certificate) { c.NotAfter = noon.AddDate(0, -6, 0) },
-			func(c *x509.Certificate) { c.NotBefore = noon.AddDate(0, -5, 0) }, ErrNeverValid},
+			func(c *x509.Certificate) { c.NotBefore = noon.AddDate(0, -5, 0) }, ErrIssuerExpired},
+		{"over before it began", nil, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = noon.Add(-time.Minute), noon.Add(-time.Hour) }, ErrExpired},
 		{"authority over", func(c *x509.Certificate) { c.NotAfter = noon.Add(-time.Second) }, nil, ErrIssuerExpired},
 		{"authority to come", func(c *x509.Certificate) { c.NotBefore = noon.Add(time.Second) }, nil, ErrNotYetValid},
 	} {
@@ -105,6 +106,28 @@ func TestExpiredIsProperlyIssued(t *testing.T) {
 		wantErr(t, err, tt.want)
 		if got, want := Admissible(err), tt.name == "old"; got != want {
 			t.Errorf("%s: admissible %v", tt.name, got)
+		}
+	}
+}
+
+// TestRenewedAuthority asks those who hold the old certificate of an authority, the renewed one or both about a leaf that expired before the renewal.
+// They may differ about nothing that keeps somebody out of a group.
+func TestRenewedAuthority(t *testing.T) {
+	root := authorityOf(t, "root", nil, nil)
+	renewal := noon.AddDate(0, -3, 0)
+	old := authorityOf(t, "intermediate", root, func(c *x509.Certificate) { c.NotAfter = renewal })
+	renewed := authorityOf(t, "intermediate", root, func(c *x509.Certificate) { c.NotBefore = renewal })
+	leaf := leafOf(t, "leaf", old, func(c *x509.Certificate) { c.NotAfter = noon.AddDate(0, -6, 0) })
+	s := trusting(t, New(Policy{}, nil), root.cert.Raw)
+	first, err := s.WithIntermediates(noon.AddDate(0, -6, 0), old.cert.Raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range map[string]*Snapshot{"old": first, "renewed": knowing(t, s, renewed.cert.Raw), "both": knowing(t, first, renewed.cert.Raw)} {
+		err := s.Verify([][]byte{leaf.cert.Raw}, noon)
+		wantErr(t, err, ErrExpired)
+		if !Admissible(err) || s.Policy().StatusOf(err) != Expired {
+			t.Errorf("%s: not admissible: %v", name, err)
 		}
 	}
 }
