@@ -121,6 +121,7 @@ var (
 	oidCRLNumber      = asn1.ObjectIdentifier{2, 5, 29, 20}
 	oidReasonCode     = asn1.ObjectIdentifier{2, 5, 29, 21}
 	oidInvalidityDate = asn1.ObjectIdentifier{2, 5, 29, 24}
+	oidDeltaCRL       = asn1.ObjectIdentifier{2, 5, 29, 27}
 	oidAuthorityKeyID = asn1.ObjectIdentifier{2, 5, 29, 35}
 )
 
@@ -181,6 +182,8 @@ func parseCRL(url string, der []byte) (*crl, *x509.RevocationList, error) {
 			if l.scope, err = parseScope(e.Value); err != nil {
 				return nil, nil, err
 			}
+		case e.Id.Equal(oidDeltaCRL): // critical or not, as it has to be: its silence would undo what the full list says
+			return nil, nil, fmt.Errorf("%w: delta", ErrCRLUnsupported)
 		case e.Critical && !e.Id.Equal(oidCRLNumber) && !e.Id.Equal(oidAuthorityKeyID):
 			return nil, nil, fmt.Errorf("%w: critical extension %v", ErrCRLUnsupported, e.Id)
 		}
