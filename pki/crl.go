@@ -292,15 +292,16 @@ func (l *crl) issuedBy(a *authority) bool {
 	return l.signer == a.key && bytes.Equal(l.issuer, a.cert.RawSubject)
 }
 
-// covers tells whether silence of the list means that a certificate of its issuer is not revoked.
-func (l *crl) covers(points []string, isCA bool) bool {
+// covers tells whether silence of the list means that a certificate of its issuer is not revoked. A certificate whose points are none that we read is
+// on a list of some other point.
+func (l *crl) covers(c *certificateFacts) bool {
 	switch {
-	case l.scope.onlySomeReasons || l.scope.namesOfOtherForms, l.scope.onlyUser && isCA, l.scope.onlyCA && !isCA:
+	case l.scope.onlySomeReasons || l.scope.namesOfOtherForms, l.scope.onlyUser && c.isCA, l.scope.onlyCA && !c.isCA:
 		return false
-	case len(l.scope.points) == 0 || len(points) == 0:
+	case len(l.scope.points) == 0 || !c.namesPoints:
 		return true
 	}
-	return slices.ContainsFunc(points, func(p string) bool { return slices.Contains(l.scope.points, p) })
+	return slices.ContainsFunc(c.points, func(p string) bool { return slices.Contains(l.scope.points, p) })
 }
 
 // current tells whether the list is the latest as of now.

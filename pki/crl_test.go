@@ -249,6 +249,17 @@ func TestRequireCRL(t *testing.T) {
 	scoped := func(p issuingDistributionPoint, urls ...string) []byte {
 		return listOf(t, d.intermediate, 1, func(l *x509.RevocationList) { l.ExtraExtensions = []pkix.Extension{issuingPoint(t, p, urls...)} })
 	}
+	naming := func(points ...string) *entity {
+		return leafOf(t, "naming", d.intermediate, func(c *x509.Certificate) { c.CRLDistributionPoints = points })
+	}
+	var beyond []string
+	for i := range maxDistributionPoint {
+		beyond = append(beyond, "http://example.com/"+strings.Repeat("x", i+1))
+	}
+	beyond = append(beyond, listURL+"2")
+	directory := leafOf(t, "directory", d.intermediate, func(c *x509.Certificate) { // a directory name, which crypto/x509 passes over
+		c.ExtraExtensions = []pkix.Extension{{Id: oidCRLDistributionPoints, Value: []byte{0x30, 10, 0x30, 8, 0xa0, 6, 0xa0, 4, 0xa4, 2, 0x30, 0}}}
+	})
 	s := listing(t, d.s, "http://example.com/root", timedList(t, d.root, noon.AddDate(-1, 0, 0), time.Time{}))
 	for _, tt := range []struct {
 		name string
@@ -266,6 +277,11 @@ func TestRequireCRL(t *testing.T) {
 		{"its point", scoped(issuingDistributionPoint{}, listURL), listURL, d.alice, noon, nil},
 		{"another point", scoped(issuingDistributionPoint{}, listURL+"2"), listURL + "2", d.alice, noon, ErrCRLMissing},
 		{"no point named", scoped(issuingDistributionPoint{}, listURL), listURL, d.bob, noon, nil},
+		{"unusable point", scoped(issuingDistributionPoint{}, listURL), listURL, naming("ldap://example.com/list"), noon, ErrCRLMissing},
+		{"long point", scoped(issuingDistributionPoint{}, listURL), listURL, naming("http://" + strings.Repeat("x", MaxURLSize)), noon, ErrCRLMissing},
+		{"beyond the first", scoped(issuingDistributionPoint{}, listURL+"2"), listURL + "2", naming(beyond...), noon, ErrCRLMissing},
+		{"directory name", scoped(issuingDistributionPoint{}, listURL), listURL, directory, noon, ErrCRLMissing},
+		{"unusable point, list of all", listOf(t, d.intermediate, 1, nil), listURL, naming("ldap://example.com/list"), noon, nil},
 		{"users", scoped(issuingDistributionPoint{OnlyUser: true}), listURL, d.alice, noon, nil},
 		{"authorities", scoped(issuingDistributionPoint{OnlyCA: true}), listURL, d.alice, noon, ErrCRLMissing},
 		{"some reasons", scoped(issuingDistributionPoint{SomeReasons: asn1.BitString{Bytes: []byte{0x40}, BitLength: 2}}), listURL, d.alice, noon, ErrCRLMissing},

@@ -115,6 +115,7 @@ func parseHandle(s string) (handle, domain string, ok bool) {
 var (
 	oidSubjectAltName           = asn1.ObjectIdentifier{2, 5, 29, 17}
 	oidIssuingDistributionPoint = asn1.ObjectIdentifier{2, 5, 29, 28}
+	oidCRLDistributionPoints    = asn1.ObjectIdentifier{2, 5, 29, 31}
 )
 
 // tagURI is the tag of a GeneralName's uniformResourceIdentifier (RFC 5280 section 4.2.1.6).

@@ -3,6 +3,7 @@ package pki
 import (
 	"bytes"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"net/url"
@@ -28,13 +29,15 @@ type certificateFacts struct {
 	serialText          string
 	isCA                bool
 	points              []string
+	namesPoints         bool // points or others, which are not among them
 	notBefore, notAfter time.Time
 }
 
 func factsOf(c *x509.Certificate) certificateFacts {
 	return certificateFacts{
 		serial: serialKey(c.SerialNumber), serialText: serialText(c.SerialNumber), isCA: c.IsCA, points: distributionPoints(c),
-		notBefore: c.NotBefore, notAfter: c.NotAfter,
+		namesPoints: slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(oidCRLDistributionPoints) }),
+		notBefore:   c.NotBefore, notAfter: c.NotAfter,
 	}
 }
 
