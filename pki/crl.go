@@ -155,7 +155,7 @@ func parseCRL(url string, der []byte) (*crl, *x509.RevocationList, error) {
 	der = bytes.Clone(der) // what is parsed points into it
 	list, err := x509.ParseRevocationList(der)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %v", ErrCRLMalformed, err)
+		return nil, nil, fmt.Errorf("%w: not X.509", ErrCRLMalformed)
 	}
 	if len(list.Raw) != len(der) {
 		return nil, nil, fmt.Errorf("%w: trailing bytes", ErrCRLMalformed)

@@ -169,25 +169,27 @@ func (p path) equal(chain []*x509.Certificate) bool {
 	return len(chain) == len(p)+1 && slices.EqualFunc(p, chain[1:], func(a *authority, c *x509.Certificate) bool { return a.cert.Equal(c) })
 }
 
-// translate makes an error of ours from one of the standard library.
+// translate makes an error of ours from one of the standard library, whose text is left out: it quotes names of the certificate.
 func translate(err error) error {
 	var invalid x509.CertificateInvalidError
 	if errors.As(err, &invalid) {
 		switch invalid.Reason {
 		case x509.TooManyIntermediates:
 			return ErrPathLength
-		case x509.IncompatibleUsage, x509.NotAuthorizedToSign:
-			return fmt.Errorf("%w: %v", ErrUsage, err)
+		case x509.IncompatibleUsage:
+			return fmt.Errorf("%w: extended key usage", ErrUsage)
+		case x509.NotAuthorizedToSign:
+			return fmt.Errorf("%w: issuer may not sign certificates", ErrUsage)
 		case x509.CANotAuthorizedForThisName:
-			return fmt.Errorf("%w: %v", ErrNameConstraint, err)
+			return fmt.Errorf("%w: alternative name", ErrNameConstraint)
 		}
-		return fmt.Errorf("%w: %v", ErrPolicy, err)
+		return ErrPolicy
 	}
 	var critical x509.UnhandledCriticalExtension
 	if errors.As(err, &critical) {
 		return ErrCriticalExtension
 	}
-	return fmt.Errorf("%w: %v", ErrSignature, err)
+	return ErrSignature
 }
 
 // checkURIs holds the URIs of a leaf against the permitted ones of its authorities once more: the standard library lets a constraint for a host
@@ -199,7 +201,7 @@ func (p path) checkURIs(c *x509.Certificate) error {
 		}
 		for _, u := range c.URIs {
 			if !slices.ContainsFunc(a.cert.PermittedURIDomains, func(d string) bool { return permits(d, u) }) {
-				return fmt.Errorf("%w: URI at %q", ErrNameConstraint, u.Host)
+				return fmt.Errorf("%w: URI", ErrNameConstraint)
 			}
 		}
 	}
