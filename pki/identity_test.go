@@ -29,6 +29,16 @@ func TestParseIdentity(t *testing.T) {
 		{"no handle", "wire.example", []string{aliceDevice}, ErrIdentity},
 		{"empty handle", "wire.example", []string{aliceDevice, "wireapp://%40@wire.example"}, ErrIdentity},
 		{"handle with password", "wire.example", []string{aliceDevice, "wireapp://%40alice:x@wire.example"}, ErrIdentity},
+		{"handle with password beside another", "wire.example", []string{aliceHandle, aliceDevice, "wireapp://%40bob:x@wire.example"}, ErrIdentity},
+		{"handle with empty password", "wire.example", []string{aliceHandle, aliceDevice, "wireapp://%40bob:@wire.example"}, ErrIdentity},
+		{"handle with path", "wire.example", []string{aliceDevice, aliceHandle + "/x"}, ErrIdentity},
+		{"handle with slash", "wire.example", []string{aliceDevice, aliceHandle + "/"}, ErrIdentity},
+		{"handle with query", "wire.example", []string{aliceDevice, aliceHandle + "?x"}, ErrIdentity},
+		{"handle with empty query", "wire.example", []string{aliceDevice, aliceHandle + "?"}, ErrIdentity},
+		{"handle with fragment", "wire.example", []string{aliceDevice, aliceHandle + "#x"}, ErrIdentity},
+		{"handle with empty fragment", "wire.example", []string{aliceDevice, aliceHandle, aliceHandle + "#"}, ErrIdentity},
+		{"escaped slash", "wire.example", []string{aliceDevice, "wireapp://%40a%2Fb@wire.example"}, nil},
+		{"path in another URI", "wire.example", []string{aliceDevice, aliceHandle, "https://%40bob@wire.example/x?y#z"}, nil},
 		{"no domain", "", []string{aliceHandle, aliceDevice}, ErrIdentity},
 		{"organisation", "Wire.example", []string{aliceHandle, aliceDevice}, ErrDomain},
 		{"handle elsewhere", "wire.example", []string{"wireapp://%40alice@evil.example", aliceDevice}, ErrDomain},
@@ -52,18 +62,25 @@ func TestParseIdentity(t *testing.T) {
 	}
 }
 
-// TestIdentityTexts looks at names and handles beyond ASCII, and at what is taken of several.
+// TestIdentityTexts looks at names and handles beyond ASCII, and at several of a kind in a subject.
 func TestIdentityTexts(t *testing.T) {
 	const handle = "wireapp://%40z%C3%BCrich%20%2B@wire.example"
-	leaf := leafOf(t, "leaf", nil, func(c *x509.Certificate) {
-		c.URIs = nil
-		c.ExtraExtensions = []pkix.Extension{alternativeNames(t, handle, aliceDevice)}
-		c.Subject = pkix.Name{ExtraNames: []pkix.AttributeTypeAndValue{
-			{Type: asn1.ObjectIdentifier{2, 5, 4, 10}, Value: "first.example"}, {Type: asn1.ObjectIdentifier{2, 5, 4, 10}, Value: "wire.example"},
-			{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: "first"}, {Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: "Zoë Å. 🦊"},
-		}}
-	})
-	id, err := ParseIdentity(leaf.cert.Raw)
+	organisation, name := asn1.ObjectIdentifier{2, 5, 4, 10}, asn1.ObjectIdentifier{2, 5, 4, 3}
+	of := func(names ...pkix.AttributeTypeAndValue) []byte {
+		return leafOf(t, "leaf", nil, func(c *x509.Certificate) {
+			c.URIs = nil
+			c.ExtraExtensions = []pkix.Extension{alternativeNames(t, handle, aliceDevice)}
+			c.Subject = pkix.Name{ExtraNames: append(names,
+				pkix.AttributeTypeAndValue{Type: organisation, Value: "wire.example"}, pkix.AttributeTypeAndValue{Type: name, Value: "Zoë Å. 🦊"})}
+		}).cert.Raw
+	}
+	for _, second := range []pkix.AttributeTypeAndValue{
+		{Type: organisation, Value: "first.example"}, {Type: organisation, Value: "wire.example"}, {Type: name, Value: "first"}, {Type: name, Value: ""},
+	} {
+		_, err := ParseIdentity(of(second))
+		wantErr(t, err, ErrDuplicateName)
+	}
+	id, err := ParseIdentity(of(pkix.AttributeTypeAndValue{Type: asn1.ObjectIdentifier{2, 5, 4, 11}, Value: "unit"}))
 	if err != nil {
 		t.Fatal(err)
 	}
