@@ -78,7 +78,7 @@ func (e *Enrollment) checkChain(now time.Time, chain [][]byte) error {
 	for i, certificate := range chain {
 		c, err := x509.ParseCertificate(certificate)
 		if err != nil {
-			return fmt.Errorf("%w: %w", ErrCertificateFormat, err)
+			return fmt.Errorf("%w: not X.509", ErrCertificateFormat) // the library's text may quote a name
 		}
 		if len(c.SubjectKeyId) == 0 {
 			return fmt.Errorf("%w: no subject key identifier", ErrCertificateFormat)

@@ -32,7 +32,7 @@ func parseCertificate(der []byte) (*x509.Certificate, error) {
 	}
 	c, err := x509.ParseCertificate(der)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrMalformed, err)
+		return nil, fmt.Errorf("%w: not X.509", ErrMalformed) // the library's text may quote a name
 	}
 	if len(c.SerialNumber.Bytes()) > maxSerialSize {
 		return nil, fmt.Errorf("%w: serial number", ErrMalformed)

@@ -121,11 +121,33 @@ var (
 	oidCRLNumber      = asn1.ObjectIdentifier{2, 5, 29, 20}
 	oidReasonCode     = asn1.ObjectIdentifier{2, 5, 29, 21}
 	oidInvalidityDate = asn1.ObjectIdentifier{2, 5, 29, 24}
+	oidDeltaCRL       = asn1.ObjectIdentifier{2, 5, 29, 27}
 	oidAuthorityKeyID = asn1.ObjectIdentifier{2, 5, 29, 35}
 )
 
-// parseCRL reads a list and refuses kinds of lists that say something else than which certificates of their issuer are revoked. The parsed list
-// comes along for the one who verifies its signature.
+// acceptCRL reads a list that one of the authorities has signed. What depends on how long the list is comes after the signature.
+func acceptCRL(url string, der []byte, authorities []*authority) (*crl, error) {
+	if !fetchable(url) {
+		return nil, fmt.Errorf("%w: no URL of http or https", ErrCRLDistributionPoint)
+	}
+	l, list, err := parseCRL(url, der)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.checkPlace(); err != nil {
+		return nil, err
+	}
+	if err := l.verify(list, authorities); err != nil {
+		return nil, err
+	}
+	if err := l.enter(list); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// parseCRL reads a list without its entries, and refuses kinds of lists that say something else than which certificates of their issuer are revoked.
+// The parsed list comes along for the one who verifies its signature.
 func parseCRL(url string, der []byte) (*crl, *x509.RevocationList, error) {
 	if len(der) > MaxCRLSize {
 		return nil, nil, fmt.Errorf("%w: %d bytes", ErrCRLMalformed, len(der))
@@ -133,7 +155,7 @@ func parseCRL(url string, der []byte) (*crl, *x509.RevocationList, error) {
 	der = bytes.Clone(der) // what is parsed points into it
 	list, err := x509.ParseRevocationList(der)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %v", ErrCRLMalformed, err)
+		return nil, nil, fmt.Errorf("%w: not X.509", ErrCRLMalformed)
 	}
 	if len(list.Raw) != len(der) {
 		return nil, nil, fmt.Errorf("%w: trailing bytes", ErrCRLMalformed)
@@ -144,10 +166,10 @@ func parseCRL(url string, der []byte) (*crl, *x509.RevocationList, error) {
 	if !list.NextUpdate.IsZero() && list.NextUpdate.Before(list.ThisUpdate) {
 		return nil, nil, fmt.Errorf("%w: nextUpdate before thisUpdate", ErrCRLMalformed)
 	}
-	l := &crl{
-		url: url, issuer: list.RawIssuer, number: list.Number, thisUpdate: list.ThisUpdate, nextUpdate: list.NextUpdate,
-		entries: make(map[string]entry, len(list.RevokedCertificateEntries)), der: der,
+	if len(list.Extensions) > maxCRLExtensions {
+		return nil, nil, fmt.Errorf("%w: %d extensions", ErrCRLMalformed, len(list.Extensions))
 	}
+	l := &crl{url: url, issuer: list.RawIssuer, number: list.Number, thisUpdate: list.ThisUpdate, nextUpdate: list.NextUpdate, der: der}
 	if l.number != nil && (l.number.Sign() < 0 || len(l.number.Bytes()) > maxSerialSize) {
 		return nil, nil, fmt.Errorf("%w: number", ErrCRLMalformed)
 	}
@@ -160,22 +182,30 @@ func parseCRL(url string, der []byte) (*crl, *x509.RevocationList, error) {
 			if l.scope, err = parseScope(e.Value); err != nil {
 				return nil, nil, err
 			}
+		case e.Id.Equal(oidDeltaCRL): // critical or not, as it has to be: its silence would undo what the full list says
+			return nil, nil, fmt.Errorf("%w: delta", ErrCRLUnsupported)
 		case e.Critical && !e.Id.Equal(oidCRLNumber) && !e.Id.Equal(oidAuthorityKeyID):
 			return nil, nil, fmt.Errorf("%w: critical extension %v", ErrCRLUnsupported, e.Id)
 		}
 	}
+	return l, list, nil
+}
+
+// enter takes the entries of the parsed list over.
+func (l *crl) enter(list *x509.RevocationList) error {
+	l.entries = make(map[string]entry, len(list.RevokedCertificateEntries))
 	for _, e := range list.RevokedCertificateEntries {
 		for _, x := range e.Extensions {
 			if x.Critical && !x.Id.Equal(oidReasonCode) && !x.Id.Equal(oidInvalidityDate) {
-				return nil, nil, fmt.Errorf("%w: critical extension %v of an entry", ErrCRLUnsupported, x.Id)
+				return fmt.Errorf("%w: critical extension %v of an entry", ErrCRLUnsupported, x.Id)
 			}
 		}
 		if e.ReasonCode < 0 || e.ReasonCode > int(ReasonAACompromise) || e.ReasonCode == reasonRemoved {
-			return nil, nil, fmt.Errorf("%w: reason %d", ErrCRLUnsupported, e.ReasonCode)
+			return fmt.Errorf("%w: reason %d", ErrCRLUnsupported, e.ReasonCode)
 		}
 		l.entries[serialKey(e.SerialNumber)] = entry{Reason(e.ReasonCode), e.RevocationTime.Unix()}
 	}
-	return l, list, nil
+	return nil
 }
 
 // parseScope reads an issuingDistributionPoint.
@@ -235,9 +265,6 @@ func crlID(signer Fingerprint, url string) [sha256.Size]byte {
 
 // checkPlace refuses a list from another distribution point than its own: whoever serves the lists could hide an entry by exchanging two of them.
 func (l *crl) checkPlace() error {
-	if !fetchable(l.url) {
-		return fmt.Errorf("%w: no URL of http or https", ErrCRLDistributionPoint)
-	}
 	if len(l.scope.points) > 0 && !slices.Contains(l.scope.points, l.url) {
 		return ErrCRLDistributionPoint
 	}
@@ -265,15 +292,16 @@ func (l *crl) issuedBy(a *authority) bool {
 	return l.signer == a.key && bytes.Equal(l.issuer, a.cert.RawSubject)
 }
 
-// covers tells whether silence of the list means that a certificate of its issuer is not revoked.
-func (l *crl) covers(points []string, isCA bool) bool {
+// covers tells whether silence of the list means that a certificate of its issuer is not revoked. A certificate whose points are none that we read is
+// on a list of some other point.
+func (l *crl) covers(c *certificateFacts) bool {
 	switch {
-	case l.scope.onlySomeReasons || l.scope.namesOfOtherForms, l.scope.onlyUser && isCA, l.scope.onlyCA && !isCA:
+	case l.scope.onlySomeReasons || l.scope.namesOfOtherForms, l.scope.onlyUser && c.isCA, l.scope.onlyCA && !c.isCA:
 		return false
-	case len(l.scope.points) == 0 || len(points) == 0:
+	case len(l.scope.points) == 0 || !c.namesPoints:
 		return true
 	}
-	return slices.ContainsFunc(points, func(p string) bool { return slices.Contains(l.scope.points, p) })
+	return slices.ContainsFunc(c.points, func(p string) bool { return slices.Contains(l.scope.points, p) })
 }
 
 // current tells whether the list is the latest as of now.
@@ -282,7 +310,8 @@ func (l *crl) current(now time.Time) bool {
 }
 
 // WithCRL returns a snapshot that has a revocation list, in DER, from a distribution point. It replaces the one that the same issuer had
-// there, and has to be newer ([ErrCRLRollback]). The issuer has to be a trust anchor or intermediate of the snapshot.
+// there, and has to be newer ([ErrCRLRollback]). The issuer has to be a trust anchor or intermediate of the snapshot, and has room for 64 lists
+// ([ErrFull]), so that none takes that of the others.
 //
 // The list's own times are not held against a clock: what it says is revoked is revoked.
 func (s *Snapshot) WithCRL(url string, der []byte) (*Snapshot, CRLRegistration, error) {
@@ -290,14 +319,8 @@ func (s *Snapshot) WithCRL(url string, der []byte) (*Snapshot, CRLRegistration, 
 	if len(s.anchors) == 0 {
 		return nil, none, ErrNoTrustAnchor
 	}
-	l, list, err := parseCRL(url, der)
+	l, err := acceptCRL(url, der, s.authorities())
 	if err != nil {
-		return nil, none, err
-	}
-	if err = l.checkPlace(); err != nil {
-		return nil, none, err
-	}
-	if err = l.verify(list, s.authorities()); err != nil {
 		return nil, none, err
 	}
 	made := CRLRegistration{Expiration: l.nextUpdate}
@@ -314,6 +337,9 @@ func (s *Snapshot) WithCRL(url string, der []byte) (*Snapshot, CRLRegistration, 
 	}
 	if len(next.crls) == MaxCRLs {
 		return nil, none, fmt.Errorf("%w: revocation lists", ErrFull)
+	}
+	if len(s.bySigner[l.signer]) >= maxCRLsPerSigner {
+		return nil, none, fmt.Errorf("%w: revocation lists of one issuer", ErrFull)
 	}
 	next.crls = slices.Insert(next.crls, i, l)
 	return next.index(), made, nil

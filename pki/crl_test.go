@@ -8,6 +8,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"math/big"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -51,15 +52,30 @@ func TestCRLRefusals(t *testing.T) {
 			l.RevokedCertificateEntries[0].ExtraExtensions = []pkix.Extension{x}
 		}, d.alice)
 	}
-	forged := bytes.Clone(good)
-	forged[len(forged)-1] ^= 1
+	forge := func(der []byte) []byte {
+		forged := bytes.Clone(der)
+		forged[len(forged)-1] ^= 1
+		return forged
+	}
+	many := func(n int) []byte { // with those that every list has
+		var x []pkix.Extension
+		for i := range n - 2 {
+			x = append(x, extension(t, asn1.ObjectIdentifier{1, 2, 4, i}, false, 1))
+		}
+		return extended(x...)
+	}
+	removed := listOf(t, d.intermediate, 1, func(l *x509.RevocationList) { l.RevokedCertificateEntries[0].ReasonCode = 8 }, d.alice)
 	for _, tt := range []struct {
 		name, url string
 		der       []byte
 		want      error
 	}{
 		{"good", listURL, good, nil},
-		{"forged", listURL, forged, ErrSignature},
+		{"forged", listURL, forge(good), ErrSignature},
+		{"forged, with an entry that is not read", listURL, forge(removed), ErrSignature},
+		{"forged for elsewhere", listURL, forge(extended(issuingPoint(t, issuingDistributionPoint{}, listURL+"2"))), ErrCRLDistributionPoint},
+		{"many extensions", listURL, many(maxCRLExtensions), nil},
+		{"too many extensions", listURL, forge(many(maxCRLExtensions + 1)), ErrCRLMalformed},
 		{"of nobody", listURL, listOf(t, authorityOf(t, "stranger", nil, nil), 1, nil), ErrCRLIssuer},
 		{"of a leaf", listURL, listOf(t, &entity{d.intermediate.cert, d.alice.key}, 1, nil), ErrSignature},
 		{"issuer may not", listURL, listOf(t, speaking, 1, nil), ErrUsage},
@@ -69,13 +85,14 @@ func TestCRLRefusals(t *testing.T) {
 		{"backwards", listURL, timedList(t, d.intermediate, noon, noon.Add(-time.Second)), ErrCRLMalformed},
 		{"long number", listURL, timedList(t, d.intermediate, noon, noon, extension(t, oidCRLNumber, false, new(big.Int).Lsh(big.NewInt(1), 8*maxSerialSize))), ErrCRLMalformed},
 		{"negative number", listURL, timedList(t, d.intermediate, noon, noon, extension(t, oidCRLNumber, false, -1)), ErrCRLMalformed},
-		{"delta", listURL, extended(extension(t, asn1.ObjectIdentifier{2, 5, 29, 27}, true, 1)), ErrCRLUnsupported},
+		{"delta", listURL, extended(extension(t, oidDeltaCRL, true, 1)), ErrCRLUnsupported},
+		{"uncritical delta", listURL, extended(extension(t, oidDeltaCRL, false, 1)), ErrCRLUnsupported},
 		{"critical", listURL, extended(extension(t, other, true, 1)), ErrCRLUnsupported},
 		{"uncritical", listURL, extended(extension(t, other, false, 1)), nil},
 		{"twice", listURL, extended(extension(t, other, false, 1), extension(t, other, false, 1)), ErrCRLMalformed},
 		{"critical entry", listURL, entry(extension(t, asn1.ObjectIdentifier{2, 5, 29, 29}, true, 1)), ErrCRLUnsupported},
 		{"uncritical entry", listURL, entry(extension(t, other, false, 1)), nil},
-		{"removed", listURL, listOf(t, d.intermediate, 1, func(l *x509.RevocationList) { l.RevokedCertificateEntries[0].ReasonCode = 8 }, d.alice), ErrCRLUnsupported},
+		{"removed", listURL, removed, ErrCRLUnsupported},
 		{"reason", listURL, listOf(t, d.intermediate, 1, func(l *x509.RevocationList) { l.RevokedCertificateEntries[0].ReasonCode = 11 }, d.alice), ErrCRLUnsupported},
 		{"indirect", listURL, extended(issuingPoint(t, issuingDistributionPoint{Indirect: true}, listURL)), ErrCRLUnsupported},
 		{"attributes", listURL, extended(issuingPoint(t, issuingDistributionPoint{OnlyAttributes: true}, listURL)), ErrCRLUnsupported},
@@ -85,6 +102,7 @@ func TestCRLRefusals(t *testing.T) {
 		{"broken name", listURL, extended(pkix.Extension{Id: oidIssuingDistributionPoint, Critical: true, Value: []byte{0x30, 4, 0xa0, 2, 0xa0, 1}}), ErrCRLMalformed},
 		{"broken URI", listURL, extended(pkix.Extension{Id: oidIssuingDistributionPoint, Critical: true, Value: []byte{0x30, 5, 0xa0, 3, 0xa0, 1, 0x86}}), ErrCRLMalformed},
 		{"file", "file:///etc/list", good, ErrCRLDistributionPoint},
+		{"file, unread", "file:///etc/list", []byte("list"), ErrCRLDistributionPoint},
 		{"relative", "/list", good, ErrCRLDistributionPoint},
 		{"long", listURL + strings.Repeat("x", MaxURLSize), good, ErrCRLDistributionPoint},
 	} {
@@ -150,6 +168,26 @@ func TestCRLRollback(t *testing.T) {
 	wantErr(t, d.verify(s, d.alice, noon), ErrRevoked)
 	if n := len(s.WithoutCRL(listURL).CRLs()); n != 0 {
 		t.Errorf("%d lists left", n)
+	}
+}
+
+// TestCRLsPerSigner has one issuer fill its room, which leaves that of another and the replacement of what is there.
+func TestCRLsPerSigner(t *testing.T) {
+	d := newDomain(t, Policy{})
+	list := listOf(t, d.intermediate, 1, nil, d.alice)
+	s, last := d.s, ""
+	for i := range maxCRLsPerSigner {
+		last = "http://example.com/" + strconv.Itoa(i)
+		s = listing(t, s, last, list)
+	}
+	_, _, err := s.WithCRL(listURL, list)
+	wantErr(t, err, ErrFull)
+	listing(t, s, listURL, listOf(t, d.root, 1, nil))
+	listing(t, s, last, listOf(t, d.intermediate, 2, nil))
+	listing(t, s.WithoutCRL(last), listURL, list)
+	again, err := Load(Policy{}, nil, s.Records())
+	if err != nil || len(again.CRLs()) != maxCRLsPerSigner {
+		t.Errorf("stored lists do not load: %v", err)
 	}
 }
 
@@ -232,6 +270,17 @@ func TestRequireCRL(t *testing.T) {
 	scoped := func(p issuingDistributionPoint, urls ...string) []byte {
 		return listOf(t, d.intermediate, 1, func(l *x509.RevocationList) { l.ExtraExtensions = []pkix.Extension{issuingPoint(t, p, urls...)} })
 	}
+	naming := func(points ...string) *entity {
+		return leafOf(t, "naming", d.intermediate, func(c *x509.Certificate) { c.CRLDistributionPoints = points })
+	}
+	var beyond []string
+	for i := range maxDistributionPoint {
+		beyond = append(beyond, "http://example.com/"+strings.Repeat("x", i+1))
+	}
+	beyond = append(beyond, listURL+"2")
+	directory := leafOf(t, "directory", d.intermediate, func(c *x509.Certificate) { // a directory name, which crypto/x509 passes over
+		c.ExtraExtensions = []pkix.Extension{{Id: oidCRLDistributionPoints, Value: []byte{0x30, 10, 0x30, 8, 0xa0, 6, 0xa0, 4, 0xa4, 2, 0x30, 0}}}
+	})
 	s := listing(t, d.s, "http://example.com/root", timedList(t, d.root, noon.AddDate(-1, 0, 0), time.Time{}))
 	for _, tt := range []struct {
 		name string
@@ -249,6 +298,11 @@ func TestRequireCRL(t *testing.T) {
 		{"its point", scoped(issuingDistributionPoint{}, listURL), listURL, d.alice, noon, nil},
 		{"another point", scoped(issuingDistributionPoint{}, listURL+"2"), listURL + "2", d.alice, noon, ErrCRLMissing},
 		{"no point named", scoped(issuingDistributionPoint{}, listURL), listURL, d.bob, noon, nil},
+		{"unusable point", scoped(issuingDistributionPoint{}, listURL), listURL, naming("ldap://example.com/list"), noon, ErrCRLMissing},
+		{"long point", scoped(issuingDistributionPoint{}, listURL), listURL, naming("http://" + strings.Repeat("x", MaxURLSize)), noon, ErrCRLMissing},
+		{"beyond the first", scoped(issuingDistributionPoint{}, listURL+"2"), listURL + "2", naming(beyond...), noon, ErrCRLMissing},
+		{"directory name", scoped(issuingDistributionPoint{}, listURL), listURL, directory, noon, ErrCRLMissing},
+		{"unusable point, list of all", listOf(t, d.intermediate, 1, nil), listURL, naming("ldap://example.com/list"), noon, nil},
 		{"users", scoped(issuingDistributionPoint{OnlyUser: true}), listURL, d.alice, noon, nil},
 		{"authorities", scoped(issuingDistributionPoint{OnlyCA: true}), listURL, d.alice, noon, ErrCRLMissing},
 		{"some reasons", scoped(issuingDistributionPoint{SomeReasons: asn1.BitString{Bytes: []byte{0x40}, BitLength: 2}}), listURL, d.alice, noon, ErrCRLMissing},

@@ -50,13 +50,14 @@ func fetchable(s string) bool {
 }
 
 // NewDistributionPoints returns the addresses that the certificates of chains name (see [DistributionPoints]) and from which the snapshot has no list
-// yet. As in CoreCrypto the result is nil if they name none at all, and empty if all are known. Certificates that do not parse name nothing.
+// yet. As in CoreCrypto the result is nil if they name none at all, and empty if all are known. Certificates that do not parse name nothing, and of
+// those behind a leaf only the authorities of the snapshot do: nobody has verified the others, so their addresses are whatever a member likes.
 func (s *Snapshot) NewDistributionPoints(chains ...[][]byte) []string {
 	var fresh []string
 	seen := make(map[string]bool)
 	for _, chain := range chains {
-		for _, der := range chain[:min(len(chain), MaxChainLength)] {
-			for _, u := range s.pointsIn(der) {
+		for i, der := range chain[:min(len(chain), MaxChainLength)] {
+			for _, u := range s.pointsIn(der, i == 0) {
 				if seen[u] {
 					continue
 				}
@@ -73,17 +74,23 @@ func (s *Snapshot) NewDistributionPoints(chains ...[][]byte) []string {
 	return fresh
 }
 
-// pointsIn returns the addresses in one certificate, and parses it only if it is neither remembered nor a stored intermediate.
-func (s *Snapshot) pointsIn(der []byte) []string {
+// pointsIn returns the addresses in a certificate that is an authority of the snapshot or a leaf. It parses only a leaf that is not remembered.
+func (s *Snapshot) pointsIn(der []byte, leaf bool) []string {
 	if len(der) > MaxCertificateSize {
 		return nil
 	}
 	id := sha256.Sum256(der)
-	if j := s.memory.recall(memoryKey{id, s.digest}); j != nil {
-		return j.cert.points
-	}
 	if i, found := slices.BinarySearchFunc(s.intermediates, id, func(a *authority, id [sha256.Size]byte) int { return bytes.Compare(a.id[:], id[:]) }); found {
 		return s.intermediates[i].facts.points
+	}
+	if i := slices.IndexFunc(s.anchors, func(a *authority) bool { return a.id == id }); i >= 0 {
+		return s.anchors[i].facts.points
+	}
+	if !leaf {
+		return nil
+	}
+	if j := s.memory.recall(memoryKey{id, s.digest}); j != nil {
+		return j.cert.points
 	}
 	c, err := parseCertificate(der)
 	if err != nil {

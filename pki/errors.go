@@ -21,9 +21,9 @@ var (
 	// ErrUsage reports a certificate used for what it is not meant for: a leaf that is an authority, or may not sign or authenticate a client; an
 	// issuer that is none, or may not sign certificates or lists.
 	ErrUsage = errors.New("pki: certificate is not for this use")
-	// ErrIdentity reports a leaf without client id, handle, display name or domain.
+	// ErrIdentity reports a leaf without client id, handle, display name or domain, or with more in the handle's URI than handle and domain.
 	ErrIdentity = errors.New("pki: certificate lacks a part of the identity")
-	// ErrDuplicateName reports a leaf that names two client ids or two handles.
+	// ErrDuplicateName reports a leaf that names two client ids, handles, common names or organisations.
 	ErrDuplicateName = errors.New("pki: certificate names two identities")
 	// ErrDomain reports a leaf whose organisation, client id and handle are not of one domain.
 	ErrDomain = errors.New("pki: certificate names two domains")
@@ -47,8 +47,6 @@ var (
 	ErrCriticalExtension = errors.New("pki: unknown critical extension")
 	// ErrPolicy reports certificate policies that leave no policy over.
 	ErrPolicy = errors.New("pki: certificate policies are not met")
-	// ErrNeverValid reports a path whose periods of validity have no instant in common.
-	ErrNeverValid = errors.New("pki: periods of validity do not overlap")
 )
 
 // Errors of a path that depend on when one asks, and on what lists one has.

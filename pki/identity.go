@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/asn1"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -52,6 +53,12 @@ func identityOf(c *x509.Certificate) (*Identity, error) {
 	if n := len(c.Subject.Organization); n > 0 {
 		id.Domain = c.Subject.Organization[n-1]
 	}
+	commonNames := 0 // of which Subject.CommonName is the last
+	for _, a := range c.Subject.Names {
+		if a.Type.Equal(oidCommonName) {
+			commonNames++
+		}
+	}
 	uris, err := alternativeURIs(c)
 	if err != nil {
 		return nil, err
@@ -61,9 +68,11 @@ func identityOf(c *x509.Certificate) (*Identity, error) {
 		if client, err := clientid.ParseURI(u); err == nil {
 			id.ClientID = client
 			devices++
-		} else if _, domain, ok := parseHandle(u); ok {
+		} else if _, domain, err := parseHandle(u); err == nil {
 			id.Handle, handleDomain = u, domain
 			handles++
+		} else if !errors.Is(err, errNoHandle) {
+			return nil, err
 		}
 	}
 	switch {
@@ -71,6 +80,10 @@ func identityOf(c *x509.Certificate) (*Identity, error) {
 		return nil, fmt.Errorf("%w: %d client ids", ErrDuplicateName, devices)
 	case handles > 1:
 		return nil, fmt.Errorf("%w: %d handles", ErrDuplicateName, handles)
+	case commonNames > 1:
+		return nil, fmt.Errorf("%w: %d display names", ErrDuplicateName, commonNames)
+	case len(c.Subject.Organization) > 1:
+		return nil, fmt.Errorf("%w: %d domains", ErrDuplicateName, len(c.Subject.Organization))
 	case devices == 0:
 		return nil, fmt.Errorf("%w: client id", ErrIdentity)
 	case handles == 0:
@@ -99,22 +112,36 @@ func (id *Identity) CheckKey(public []byte) error {
 	return nil
 }
 
-// parseHandle takes a handle's URI apart: wireapp://%40handle@domain.
-func parseHandle(s string) (handle, domain string, ok bool) {
+// errNoHandle is of URIs that are something else than a handle. A certificate may have any number of them.
+var errNoHandle = errors.New("pki: no handle")
+
+// parseHandle takes a handle's URI apart: wireapp://%40handle@domain. One with more than that is an [ErrIdentity]: some would read a handle in it
+// and others not.
+func parseHandle(s string) (handle, domain string, err error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "wireapp" || u.User == nil || u.Host == "" {
-		return "", "", false
+		return "", "", errNoHandle
 	}
-	if _, has := u.User.Password(); has {
-		return "", "", false
+	handle, ok := strings.CutPrefix(u.User.Username(), "@")
+	if !ok {
+		return "", "", errNoHandle
 	}
-	handle, ok = strings.CutPrefix(u.User.Username(), "@")
-	return handle, u.Host, ok && handle != ""
+	// Delimiters with nothing after them leave no trace in the parsed URI. In user information none of them stands unescaped.
+	_, rest, _ := strings.Cut(s, "//")
+	if _, has := u.User.Password(); has || strings.ContainsAny(rest, "/?#") {
+		return "", "", fmt.Errorf("%w: handle with password, path, query or fragment", ErrIdentity)
+	}
+	if handle == "" {
+		return "", "", errNoHandle
+	}
+	return handle, u.Host, nil
 }
 
 var (
+	oidCommonName               = asn1.ObjectIdentifier{2, 5, 4, 3}
 	oidSubjectAltName           = asn1.ObjectIdentifier{2, 5, 29, 17}
 	oidIssuingDistributionPoint = asn1.ObjectIdentifier{2, 5, 29, 28}
+	oidCRLDistributionPoints    = asn1.ObjectIdentifier{2, 5, 29, 31}
 )
 
 // tagURI is the tag of a GeneralName's uniformResourceIdentifier (RFC 5280 section 4.2.1.6).

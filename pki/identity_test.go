@@ -29,6 +29,16 @@ func TestParseIdentity(t *testing.T) {
 		{"no handle", "wire.example", []string{aliceDevice}, ErrIdentity},
 		{"empty handle", "wire.example", []string{aliceDevice, "wireapp://%40@wire.example"}, ErrIdentity},
 		{"handle with password", "wire.example", []string{aliceDevice, "wireapp://%40alice:x@wire.example"}, ErrIdentity},
+		{"handle with password beside another", "wire.example", []string{aliceHandle, aliceDevice, "wireapp://%40bob:x@wire.example"}, ErrIdentity},
+		{"handle with empty password", "wire.example", []string{aliceHandle, aliceDevice, "wireapp://%40bob:@wire.example"}, ErrIdentity},
+		{"handle with path", "wire.example", []string{aliceDevice, aliceHandle + "/x"}, ErrIdentity},
+		{"handle with slash", "wire.example", []string{aliceDevice, aliceHandle + "/"}, ErrIdentity},
+		{"handle with query", "wire.example", []string{aliceDevice, aliceHandle + "?x"}, ErrIdentity},
+		{"handle with empty query", "wire.example", []string{aliceDevice, aliceHandle + "?"}, ErrIdentity},
+		{"handle with fragment", "wire.example", []string{aliceDevice, aliceHandle + "#x"}, ErrIdentity},
+		{"handle with empty fragment", "wire.example", []string{aliceDevice, aliceHandle, aliceHandle + "#"}, ErrIdentity},
+		{"escaped slash", "wire.example", []string{aliceDevice, "wireapp://%40a%2Fb@wire.example"}, nil},
+		{"path in another URI", "wire.example", []string{aliceDevice, aliceHandle, "https://%40bob@wire.example/x?y#z"}, nil},
 		{"no domain", "", []string{aliceHandle, aliceDevice}, ErrIdentity},
 		{"organisation", "Wire.example", []string{aliceHandle, aliceDevice}, ErrDomain},
 		{"handle elsewhere", "wire.example", []string{"wireapp://%40alice@evil.example", aliceDevice}, ErrDomain},
@@ -52,18 +62,25 @@ func TestParseIdentity(t *testing.T) {
 	}
 }
 
-// TestIdentityTexts looks at names and handles beyond ASCII, and at what is taken of several.
+// TestIdentityTexts looks at names and handles beyond ASCII, and at several of a kind in a subject.
 func TestIdentityTexts(t *testing.T) {
 	const handle = "wireapp://%40z%C3%BCrich%20%2B@wire.example"
-	leaf := leafOf(t, "leaf", nil, func(c *x509.Certificate) {
-		c.URIs = nil
-		c.ExtraExtensions = []pkix.Extension{alternativeNames(t, handle, aliceDevice)}
-		c.Subject = pkix.Name{ExtraNames: []pkix.AttributeTypeAndValue{
-			{Type: asn1.ObjectIdentifier{2, 5, 4, 10}, Value: "first.example"}, {Type: asn1.ObjectIdentifier{2, 5, 4, 10}, Value: "wire.example"},
-			{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: "first"}, {Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: "Zoë Å. 🦊"},
-		}}
-	})
-	id, err := ParseIdentity(leaf.cert.Raw)
+	organisation, name := asn1.ObjectIdentifier{2, 5, 4, 10}, asn1.ObjectIdentifier{2, 5, 4, 3}
+	of := func(names ...pkix.AttributeTypeAndValue) []byte {
+		return leafOf(t, "leaf", nil, func(c *x509.Certificate) {
+			c.URIs = nil
+			c.ExtraExtensions = []pkix.Extension{alternativeNames(t, handle, aliceDevice)}
+			c.Subject = pkix.Name{ExtraNames: append(names,
+				pkix.AttributeTypeAndValue{Type: organisation, Value: "wire.example"}, pkix.AttributeTypeAndValue{Type: name, Value: "Zoë Å. 🦊"})}
+		}).cert.Raw
+	}
+	for _, second := range []pkix.AttributeTypeAndValue{
+		{Type: organisation, Value: "first.example"}, {Type: organisation, Value: "wire.example"}, {Type: name, Value: "first"}, {Type: name, Value: ""},
+	} {
+		_, err := ParseIdentity(of(second))
+		wantErr(t, err, ErrDuplicateName)
+	}
+	id, err := ParseIdentity(of(pkix.AttributeTypeAndValue{Type: asn1.ObjectIdentifier{2, 5, 4, 11}, Value: "unit"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,9 +196,12 @@ func TestDistributionPoints(t *testing.T) {
 	_, err := DistributionPoints([][]byte{[]byte("junk")})
 	wantErr(t, err, ErrMalformed)
 
-	s := trusting(t, New(Policy{}, NewMemory(16)), root.cert.Raw)
+	pointed := authorityOf(t, "pointed", nil, func(c *x509.Certificate) { c.CRLDistributionPoints = []string{"http://d"} })
+	s := trusting(t, trusting(t, New(Policy{}, NewMemory(16)), root.cert.Raw), pointed.cert.Raw)
 	s = knowing(t, s, authorityOf(t, "intermediate", root, func(c *x509.Certificate) { c.CRLDistributionPoints = []string{"http://b"} }).cert.Raw)
 	s = listing(t, s, "http://a", listOf(t, root, 1, nil))
+	unknown := authorityOf(t, "unknown", root, func(c *x509.Certificate) { c.CRLDistributionPoints = []string{"http://169.254.169.254/"} })
+	wantErr(t, s.Verify([][]byte{points("http://e")}, noon), nil) // so it is remembered
 	for _, tt := range []struct {
 		name   string
 		chains [][][]byte
@@ -191,6 +211,10 @@ func TestDistributionPoints(t *testing.T) {
 		{"all known", [][][]byte{{points("http://a")}}, []string{}},
 		{"huge", [][][]byte{{make([]byte, MaxCertificateSize+1)}}, nil},
 		{"of an intermediate", [][][]byte{{points(), s.Intermediates()[0]}}, []string{"http://b"}},
+		{"of an anchor", [][][]byte{{points(), pointed.cert.Raw}}, []string{"http://d"}},
+		{"of strangers", [][][]byte{{points("http://c"), points("http://169.254.169.254/"), unknown.cert.Raw}}, []string{"http://c"}},
+		{"of a stranger only", [][][]byte{{points(), unknown.cert.Raw}}, nil},
+		{"of one that is a leaf elsewhere", [][][]byte{{points("http://c")}, {points(), points("http://e")}}, []string{"http://c"}},
 		{"some new", [][][]byte{{points("http://a", "http://b")}, {points("http://b", "http://c")}}, []string{"http://b", "http://c"}},
 	} {
 		got := s.NewDistributionPoints(tt.chains...)

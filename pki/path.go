@@ -3,6 +3,7 @@ package pki
 import (
 	"bytes"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"net/url"
@@ -28,13 +29,15 @@ type certificateFacts struct {
 	serialText          string
 	isCA                bool
 	points              []string
+	namesPoints         bool // points or others, which are not among them
 	notBefore, notAfter time.Time
 }
 
 func factsOf(c *x509.Certificate) certificateFacts {
 	return certificateFacts{
 		serial: serialKey(c.SerialNumber), serialText: serialText(c.SerialNumber), isCA: c.IsCA, points: distributionPoints(c),
-		notBefore: c.NotBefore, notAfter: c.NotAfter,
+		namesPoints: slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(oidCRLDistributionPoints) }),
+		notBefore:   c.NotBefore, notAfter: c.NotAfter,
 	}
 }
 
@@ -130,28 +133,16 @@ func (p path) check(c *x509.Certificate, usage x509.ExtKeyUsage) error {
 			return ErrPathLength
 		}
 	}
-	// An instant at which all are valid takes time out of the standard library's verdict. If there is none, nobody can have made this path honestly.
-	instant, end := c.NotBefore, c.NotAfter
-	for _, a := range p {
-		if a.cert.NotBefore.After(instant) {
-			instant = a.cert.NotBefore
-		}
-		if a.cert.NotAfter.Before(end) {
-			end = a.cert.NotAfter
-		}
-	}
-	if instant.After(end) {
-		return ErrNeverValid
-	}
 	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
 	for _, a := range p {
 		if a.anchor {
-			roots.AddCert(a.cert)
+			roots.AddCert(timeless(a.cert))
 		} else {
-			intermediates.AddCert(a.cert)
+			intermediates.AddCert(timeless(a.cert))
 		}
 	}
-	chains, err := c.Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: instant, KeyUsages: []x509.ExtKeyUsage{usage}})
+	usages := []x509.ExtKeyUsage{usage}
+	chains, err := timeless(c).Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: instant, KeyUsages: usages})
 	if err != nil {
 		return translate(err)
 	}
@@ -161,30 +152,44 @@ func (p path) check(c *x509.Certificate, usage x509.ExtKeyUsage) error {
 	return p.checkURIs(c)
 }
 
+// instant is when the standard library looks at every path.
+var instant = time.Unix(0, 0)
+
+// timeless returns a copy of a certificate that is valid at that instant: its signature is over its bytes, which stay. Time is for validAt alone.
+// An authority that is renewed with its key has two certificates, of which members hold one, the other or both; none of them has to have been valid
+// together with a leaf, and whether somebody may be in a group must not depend on which of them one holds.
+func timeless(c *x509.Certificate) *x509.Certificate {
+	t := *c
+	t.NotBefore, t.NotAfter = instant, instant
+	return &t
+}
+
 // equal tells whether a chain of the standard library, with its leaf, is this path.
 func (p path) equal(chain []*x509.Certificate) bool {
 	return len(chain) == len(p)+1 && slices.EqualFunc(p, chain[1:], func(a *authority, c *x509.Certificate) bool { return a.cert.Equal(c) })
 }
 
-// translate makes an error of ours from one of the standard library.
+// translate makes an error of ours from one of the standard library, whose text is left out: it quotes names of the certificate.
 func translate(err error) error {
 	var invalid x509.CertificateInvalidError
 	if errors.As(err, &invalid) {
 		switch invalid.Reason {
 		case x509.TooManyIntermediates:
 			return ErrPathLength
-		case x509.IncompatibleUsage, x509.NotAuthorizedToSign:
-			return fmt.Errorf("%w: %v", ErrUsage, err)
+		case x509.IncompatibleUsage:
+			return fmt.Errorf("%w: extended key usage", ErrUsage)
+		case x509.NotAuthorizedToSign:
+			return fmt.Errorf("%w: issuer may not sign certificates", ErrUsage)
 		case x509.CANotAuthorizedForThisName:
-			return fmt.Errorf("%w: %v", ErrNameConstraint, err)
+			return fmt.Errorf("%w: alternative name", ErrNameConstraint)
 		}
-		return fmt.Errorf("%w: %v", ErrPolicy, err)
+		return ErrPolicy
 	}
 	var critical x509.UnhandledCriticalExtension
 	if errors.As(err, &critical) {
 		return ErrCriticalExtension
 	}
-	return fmt.Errorf("%w: %v", ErrSignature, err)
+	return ErrSignature
 }
 
 // checkURIs holds the URIs of a leaf against the permitted ones of its authorities once more: the standard library lets a constraint for a host
@@ -196,7 +201,7 @@ func (p path) checkURIs(c *x509.Certificate) error {
 		}
 		for _, u := range c.URIs {
 			if !slices.ContainsFunc(a.cert.PermittedURIDomains, func(d string) bool { return permits(d, u) }) {
-				return fmt.Errorf("%w: URI at %q", ErrNameConstraint, u.Host)
+				return fmt.Errorf("%w: URI", ErrNameConstraint)
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"encoding/asn1"
 	"math/big"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -61,7 +62,8 @@ func TestPaths(t *testing.T) {
 			c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 36}, Critical: true, Value: []byte{0x30, 3, 0x80, 1, 0}}}
 		}, nil, ErrPolicy},
 		{"never at once", func(c *x509.Certificate) { c.NotAfter = noon.AddDate(0, -6, 0) },
-			func(c *x509.Certificate) { c.NotBefore = noon.AddDate(0, -5, 0) }, ErrNeverValid},
+			func(c *x509.Certificate) { c.NotBefore = noon.AddDate(0, -5, 0) }, ErrIssuerExpired},
+		{"over before it began", nil, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = noon.Add(-time.Minute), noon.Add(-time.Hour) }, ErrExpired},
 		{"authority over", func(c *x509.Certificate) { c.NotAfter = noon.Add(-time.Second) }, nil, ErrIssuerExpired},
 		{"authority to come", func(c *x509.Certificate) { c.NotBefore = noon.Add(time.Second) }, nil, ErrNotYetValid},
 	} {
@@ -105,6 +107,71 @@ func TestExpiredIsProperlyIssued(t *testing.T) {
 		wantErr(t, err, tt.want)
 		if got, want := Admissible(err), tt.name == "old"; got != want {
 			t.Errorf("%s: admissible %v", tt.name, got)
+		}
+	}
+}
+
+// TestErrorsNameNobody looks for parts of client id, handle and display name in errors about a certificate: they go to logs.
+func TestErrorsNameNobody(t *testing.T) {
+	d := newDomain(t, Policy{})
+	constrained := func(name string, edit func(*x509.Certificate)) *entity {
+		e := authorityOf(t, name, d.root, func(c *x509.Certificate) { c.PermittedDNSDomainsCritical = true; edit(c) })
+		d.s = knowing(t, d.s, e.cert.Raw)
+		return e
+	}
+	permitted := constrained("permitted", func(c *x509.Certificate) { c.PermittedURIDomains = []string{"elsewhere.example"} })
+	above := constrained("above", func(c *x509.Certificate) { c.PermittedURIDomains = []string{"example"} })
+	excluded := constrained("excluded", func(c *x509.Certificate) { c.ExcludedURIDomains = []string{"wire.example"} })
+	anonymous := &entity{authorityOf(t, "alice_wire", d.root, nil).cert, seededKey("mallory")}
+	d.s = knowing(t, d.s, anonymous.cert.Raw)
+	broken, err := x509.CreateCertificate(nil, &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: noon, NotAfter: noon, ExtraExtensions: []pkix.Extension{alternativeNames(t, aliceHandle+":x", aliceDevice)},
+	}, d.intermediate.cert, d.alice.key.Public(), d.intermediate.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x509.ParseCertificate(broken); err == nil || !strings.Contains(err.Error(), "alice_wire") {
+		t.Fatalf("the library's text has no name in it: %v", err)
+	}
+	for name, tt := range map[string]struct {
+		der  []byte
+		want error
+	}{
+		"not permitted": {leafOf(t, "leaf", permitted, nil).cert.Raw, ErrNameConstraint},
+		"host above":    {leafOf(t, "leaf", above, nil).cert.Raw, ErrNameConstraint},
+		"excluded":      {leafOf(t, "leaf", excluded, nil).cert.Raw, ErrNameConstraint},
+		"forged":        {forgedLeaf(t, anonymous, nil).cert.Raw, ErrSignature},
+		"usage":         {leafOf(t, "leaf", d.intermediate, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }).cert.Raw, ErrUsage},
+		"malformed":     {broken, ErrMalformed},
+	} {
+		err := d.s.Verify([][]byte{tt.der}, noon)
+		wantErr(t, err, tt.want)
+		for _, part := range []string{"alice", "Alice", "WqEq", "9e4ef7e72ec9e5b9", "wire.example"} {
+			if err != nil && strings.Contains(err.Error(), part) {
+				t.Errorf("%s: %q", name, err)
+			}
+		}
+	}
+}
+
+// TestRenewedAuthority asks those who hold the old certificate of an authority, the renewed one or both about a leaf that expired before the renewal.
+// They may differ about nothing that keeps somebody out of a group.
+func TestRenewedAuthority(t *testing.T) {
+	root := authorityOf(t, "root", nil, nil)
+	renewal := noon.AddDate(0, -3, 0)
+	old := authorityOf(t, "intermediate", root, func(c *x509.Certificate) { c.NotAfter = renewal })
+	renewed := authorityOf(t, "intermediate", root, func(c *x509.Certificate) { c.NotBefore = renewal })
+	leaf := leafOf(t, "leaf", old, func(c *x509.Certificate) { c.NotAfter = noon.AddDate(0, -6, 0) })
+	s := trusting(t, New(Policy{}, nil), root.cert.Raw)
+	first, err := s.WithIntermediates(noon.AddDate(0, -6, 0), old.cert.Raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range map[string]*Snapshot{"old": first, "renewed": knowing(t, s, renewed.cert.Raw), "both": knowing(t, first, renewed.cert.Raw)} {
+		err := s.Verify([][]byte{leaf.cert.Raw}, noon)
+		wantErr(t, err, ErrExpired)
+		if !Admissible(err) || s.Policy().StatusOf(err) != Expired {
+			t.Errorf("%s: not admissible: %v", name, err)
 		}
 	}
 }

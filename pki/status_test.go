@@ -30,7 +30,6 @@ func TestStatusOf(t *testing.T) {
 		{ErrPathLength, Valid, Revoked, false},
 		{ErrUsage, Valid, Revoked, false},
 		{ErrCriticalExtension, Valid, Revoked, false},
-		{ErrNeverValid, Valid, Revoked, false},
 		{ErrPolicy, Valid, Revoked, false},
 		{ErrIdentity, Valid, Revoked, false},
 		{ErrDuplicateName, Valid, Revoked, false},

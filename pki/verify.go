@@ -157,7 +157,7 @@ func (s *Snapshot) checkRevocation(j *judgment, p path, now time.Time) error {
 			if e, ok := l.entries[facts.serial]; ok {
 				return &RevokedError{Depth: i, SerialNumber: facts.serialText, Reason: e.reason, At: time.Unix(e.at, 0).UTC()}
 			}
-			if l.covers(facts.points, facts.isCA) {
+			if l.covers(&facts) {
 				covered = covered || l.current(now)
 				stale = true
 			}
