@@ -47,7 +47,8 @@ type Options struct {
 	Parallel int
 	// Poll is how often the registry is asked for addresses; 0 is a minute.
 	Poll time.Duration
-	// Wake makes Run ask at once: an application sends when something it did has returned new distribution points. Nil is never.
+	// Wake makes Run ask at once: an application sends when something it did has returned new distribution points. Nil is never, and so is
+	// a channel from when it is closed.
 	Wake <-chan struct{}
 	// Interval is after what time a list is fetched again though its nextUpdate is farther off; 0 is a day, as often as Wire's clients look.
 	Interval time.Duration
@@ -74,6 +75,7 @@ func Run(ctx context.Context, r Registry, o Options) error {
 	}
 	f := newFetcher(r, o)
 	defer f.all.Wait()
+	wake := f.options.Wake
 	for look := true; ctx.Err() == nil; {
 		if look {
 			f.look(ctx)
@@ -89,8 +91,10 @@ func Run(ctx context.Context, r Registry, o Options) error {
 			}
 		case <-f.options.After(f.rest()):
 			look = true
-		case <-f.options.Wake:
-			look = true
+		case _, look = <-wake:
+			if !look {
+				wake = nil
+			}
 		}
 	}
 	return ctx.Err()

@@ -268,6 +268,28 @@ func TestWake(t *testing.T) {
 	}
 }
 
+// TestClosedWake closes the channel: the run goes on by the clock alone.
+func TestClosedWake(t *testing.T) {
+	wake := make(chan struct{})
+	r := start(t, Options{Wake: wake}, &registry{})
+	r.rested(0)
+	close(wake)
+	r.rested(0)
+	if r.looks != 1 {
+		t.Errorf("looked %d times", r.looks)
+	}
+	for i := range 20 {
+		select {
+		case r.fire <- r.now:
+		case <-r.asked:
+			t.Fatal("woken by a closed channel")
+		}
+		if r.rested(0); r.looks != i+2 {
+			t.Errorf("looked %d times", r.looks)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
