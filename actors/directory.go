@@ -34,7 +34,7 @@ type client struct {
 	config      atomic.Pointer[clientConfig]
 	proteus     atomic.Pointer[proteus.Identity] // once it has been read
 	trusted     atomic.Pointer[pki.Snapshot]     // whom it trusts: what is durable; see pki.go
-	points      atomic.Pointer[[]string]         // see points.go
+	points      atomic.Pointer[[]notedPoint]     // see points.go
 	actor       ref
 	pki         ref
 	coordinator ref

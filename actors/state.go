@@ -97,6 +97,7 @@ type stage struct {
 	// welcomed tells that the group came by a Welcome, which may be processed again.
 	welcomed bool
 	final    []messages.FinalConversation
+	points   *pointChanges // of a batch, nil: none; a transaction has its own
 	// answering is the send whose verdict is being carried out: its operation tells of
 	// it, and no event.
 	answering *sending

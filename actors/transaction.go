@@ -23,6 +23,8 @@ type transaction struct {
 	// trusted is whom the client trusts by what the transaction has staged, nil where it
 	// has staged nothing of that.
 	trusted atomic.Pointer[pki.Snapshot]
+	// points are the distribution points that its steps have noted.
+	points pointChanges
 	// ended is closed when the actor answers nobody any more; nil without an actor.
 	ended chan struct{}
 }

@@ -43,11 +43,12 @@ type Options struct {
 	Timeout time.Duration
 	// MaxSize bounds a list in bytes; 0 is [pki.MaxCRLSize].
 	MaxSize int64
-	// Parallel is how many lists are fetched at once; 0 is 4.
+	// Parallel is how many lists are fetched at once; 0 is 4. From one host it is never more than two, so that a slow one leaves room for others.
 	Parallel int
 	// Poll is how often the registry is asked for addresses; 0 is a minute.
 	Poll time.Duration
-	// Wake makes Run ask at once: an application sends when something it did has returned new distribution points. Nil is never.
+	// Wake makes Run ask at once: an application sends when something it did has returned new distribution points. Nil is never, and so is
+	// a channel from when it is closed.
 	Wake <-chan struct{}
 	// Interval is after what time a list is fetched again though its nextUpdate is farther off; 0 is a day, as often as Wire's clients look.
 	Interval time.Duration
@@ -67,20 +68,33 @@ type Options struct {
 var ErrOptions = errors.New("crlfetch: negative option")
 
 // Run fetches the lists of a registry, each at once when it is first seen and then before its nextUpdate, until the context ends; it returns the
-// context's error then, and [ErrOptions] at once.
+// context's error then, when no fetch is under way any more, and [ErrOptions] at once.
 func Run(ctx context.Context, r Registry, o Options) error {
 	if o.Timeout < 0 || o.MaxSize < 0 || o.Parallel < 0 || o.Poll < 0 || o.Interval < 0 || o.MinBackoff < 0 || o.MaxBackoff < 0 {
 		return ErrOptions
 	}
-	f := &fetcher{registry: r, options: o.withDefaults(), plans: make(map[string]*plan)}
-	f.client = newClient(&f.options)
-	for ctx.Err() == nil {
-		f.look(ctx)
-		f.fetchDue(ctx)
+	f := newFetcher(r, o)
+	defer f.all.Wait()
+	wake := f.options.Wake
+	for look := true; ctx.Err() == nil; {
+		if look {
+			f.look(ctx)
+			f.queueDue()
+		}
+		f.begin(ctx)
+		look = false
 		select {
 		case <-ctx.Done():
+		case o := <-f.outcomes:
+			if ctx.Err() == nil {
+				f.finish(o)
+			}
 		case <-f.options.After(f.rest()):
-		case <-f.options.Wake:
+			look = true
+		case _, look = <-wake:
+			if !look {
+				wake = nil
+			}
 		}
 	}
 	return ctx.Err()
@@ -115,23 +129,53 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// fetcher is one Run. Only Run's goroutine touches it, except for client, registry and options in those that fetch.
+// fetcher is one Run. Only Run's goroutine touches it, except for client, registry, options and outcomes in those that fetch.
 type fetcher struct {
 	registry Registry
 	options  Options
 	client   *http.Client
-	plans    map[string]*plan // by address
+	plans    map[string]*plan // by address: what is wanted
+	looked   time.Time        // when the registry was asked
+	queue    []*plan          // that are due, in the order of their turns
+	under    map[string]*plan // by address: what is being fetched, wanted or not
+	hosts    map[string]int   // how many of under each host has; none is absent
+	outcomes chan outcome     // has room for all that is under way, so that nobody waits for Run
+	all      sync.WaitGroup   // of those that fetch
+}
+
+// perHost bounds what is fetched at once from one host.
+const perHost = 2
+
+func newFetcher(r Registry, o Options) *fetcher {
+	f := &fetcher{
+		registry: r, options: o.withDefaults(),
+		plans: make(map[string]*plan), under: make(map[string]*plan), hosts: make(map[string]int),
+	}
+	f.client = newClient(&f.options)
+	f.outcomes = make(chan outcome, f.options.Parallel)
+	return f
 }
 
 // plan is when an address is next asked.
 type plan struct {
 	url      string
+	host     string // empty where the address has none
 	due      time.Time
+	queued   bool
 	failures int
+}
+
+func (f *fetcher) newPlan(address string) *plan {
+	p := &plan{url: address, due: f.options.Now()}
+	if u, err := url.Parse(address); err == nil {
+		p.host = strings.ToLower(u.Hostname())
+	}
+	return p
 }
 
 // look asks the registry what is wanted. Without an answer the old wishes stand.
 func (f *fetcher) look(ctx context.Context) {
+	f.looked = f.options.Now()
 	urls, err := f.registry.DistributionPoints(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -141,9 +185,9 @@ func (f *fetcher) look(ctx context.Context) {
 	}
 	wanted := make(map[string]*plan, len(urls))
 	for _, u := range urls {
-		p := f.plans[u]
+		p := cmp.Or(wanted[u], f.plans[u], f.under[u])
 		if p == nil {
-			p = &plan{url: u, due: f.options.Now()}
+			p = f.newPlan(u)
 		}
 		wanted[u] = p
 	}
@@ -152,51 +196,61 @@ func (f *fetcher) look(ctx context.Context) {
 
 // outcome is what came of a fetch.
 type outcome struct {
+	plan         *plan
 	registration pki.CRLRegistration
 	err          error
 }
 
-// fetchDue fetches all lists whose time has come and plans their next.
-func (f *fetcher) fetchDue(ctx context.Context) {
+// queueDue queues all lists whose time has come, those that failed before behind all others: what does not answer holds up what may.
+func (f *fetcher) queueDue() {
 	now := f.options.Now()
-	var due []*plan
+	f.queue = f.queue[:0]
 	for _, p := range f.plans {
-		if !p.due.After(now) {
-			due = append(due, p)
+		if p.queued = f.under[p.url] == nil && !p.due.After(now); p.queued {
+			f.queue = append(f.queue, p)
 		}
 	}
-	slices.SortFunc(due, func(a, b *plan) int { return cmp.Or(a.due.Compare(b.due), strings.Compare(a.url, b.url)) })
-	outcomes := make([]outcome, len(due))
-	var all sync.WaitGroup
-	turns := make(chan struct{}, f.options.Parallel)
-	for i, p := range due {
-		turns <- struct{}{}
-		all.Go(func() {
-			defer func() { <-turns }()
-			outcomes[i] = f.fetch(ctx, p.url)
-		})
+	slices.SortFunc(f.queue, func(a, b *plan) int {
+		return cmp.Or(cmp.Compare(a.failures, b.failures), a.due.Compare(b.due), strings.Compare(a.url, b.url))
+	})
+}
+
+// begin begins as many fetches as there is room for.
+func (f *fetcher) begin(ctx context.Context) {
+	f.queue = slices.DeleteFunc(f.queue, func(p *plan) bool {
+		if len(f.under) == f.options.Parallel || f.hosts[p.host] == perHost {
+			return false
+		}
+		p.queued = false
+		f.under[p.url] = p
+		f.hosts[p.host]++
+		f.all.Go(func() { f.outcomes <- f.fetch(ctx, p) })
+		return true
+	})
+}
+
+// finish plans the next of what has been fetched.
+func (f *fetcher) finish(o outcome) {
+	p := o.plan
+	delete(f.under, p.url)
+	if f.hosts[p.host]--; f.hosts[p.host] == 0 {
+		delete(f.hosts, p.host)
 	}
-	all.Wait()
-	if ctx.Err() != nil {
-		return
-	}
-	for i, p := range due {
-		f.plan(p, outcomes[i])
-		f.options.Report(p.url, outcomes[i].err)
-	}
+	f.plan(p, o)
+	f.options.Report(p.url, o.err)
 }
 
 // fetch gets one list and hands it to the registry.
-func (f *fetcher) fetch(ctx context.Context, url string) outcome {
-	der, err := f.get(ctx, url)
+func (f *fetcher) fetch(ctx context.Context, p *plan) outcome {
+	der, err := f.get(ctx, p.url)
 	if err != nil {
-		return outcome{err: err}
+		return outcome{plan: p, err: err}
 	}
-	r, err := f.registry.RegisterCRL(ctx, url, der)
+	r, err := f.registry.RegisterCRL(ctx, p.url, der)
 	if err != nil {
 		err = fmt.Errorf("crlfetch: registering: %w", err)
 	}
-	return outcome{r, err}
+	return outcome{p, r, err}
 }
 
 // plan sets when an address is next asked: after a success well before nextUpdate, after a failure the later the more there were. Chance
@@ -226,11 +280,14 @@ func (f *fetcher) plan(p *plan, o outcome) {
 	p.due = now.Add(max(wait, options.MinBackoff))
 }
 
-// rest returns how long there is nothing to do.
+// rest returns how long there is nothing to do but to wait for those that fetch.
 func (f *fetcher) rest() time.Duration {
-	now, rest := f.options.Now(), f.options.Poll
+	now := f.options.Now()
+	rest := f.looked.Add(f.options.Poll).Sub(now)
 	for _, p := range f.plans {
-		rest = min(rest, p.due.Sub(now))
+		if !p.queued && f.under[p.url] == nil {
+			rest = min(rest, p.due.Sub(now))
+		}
 	}
 	return max(rest, 0)
 }

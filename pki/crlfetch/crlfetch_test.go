@@ -23,19 +23,27 @@ var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
 // clock is a clock that the test turns. What is done between two waits happens before the test goes on.
 type clock struct {
-	now   time.Time
-	asked chan time.Duration
-	fire  chan time.Time
-	done  chan struct{}
+	now     time.Time
+	reports []string
+	asked   chan rest
+	fire    chan time.Time
+	done    chan struct{}
+}
+
+// rest is how long a run wants to rest, and what it has reported before.
+type rest struct {
+	time.Duration
+	reports []string
 }
 
 func (c *clock) Now() time.Time { return c.now }
 
 func (c *clock) After(d time.Duration) <-chan time.Time {
 	select {
-	case c.asked <- d:
+	case c.asked <- rest{d, c.reports}:
 	case <-c.done:
 	}
+	c.reports = nil
 	return c.fire
 }
 
@@ -47,9 +55,13 @@ type registry struct {
 	expiration time.Time
 	register   error
 	got        map[string]string
+	looks      int
 }
 
-func (r *registry) DistributionPoints(context.Context) ([]string, error) { return r.urls, r.urlsErr }
+func (r *registry) DistributionPoints(context.Context) ([]string, error) {
+	r.looks++
+	return r.urls, r.urlsErr
+}
 
 func (r *registry) RegisterCRL(_ context.Context, url string, der []byte) (pki.CRLRegistration, error) {
 	r.mu.Lock()
@@ -62,8 +74,7 @@ func (r *registry) RegisterCRL(_ context.Context, url string, der []byte) (pki.C
 type run struct {
 	*registry
 	*clock
-	reports []string
-	err     chan error
+	err chan error
 }
 
 func start(t *testing.T, o Options, client *registry) *run {
@@ -72,7 +83,7 @@ func start(t *testing.T, o Options, client *registry) *run {
 	client.got = make(map[string]string)
 	r := &run{
 		registry: client, err: make(chan error, 1),
-		clock: &clock{now: noon, asked: make(chan time.Duration), fire: make(chan time.Time), done: make(chan struct{})},
+		clock: &clock{now: noon, asked: make(chan rest), fire: make(chan time.Time), done: make(chan struct{})},
 	}
 	o.Now, o.After = r.Now, r.After
 	if o.Random == nil {
@@ -90,12 +101,16 @@ func start(t *testing.T, o Options, client *registry) *run {
 	return r
 }
 
-// rested returns how long the run wants to rest, and what it has reported before.
-func (r *run) rested() (time.Duration, []string) {
-	d := <-r.asked
-	reports := r.reports
-	r.reports = nil
-	return d, reports
+// rested returns how long the run wants to rest when it has reported so many times since the last call, and the reports in order of their addresses.
+func (r *run) rested(reports int) (time.Duration, []string) {
+	var all []string
+	for {
+		d := <-r.asked
+		if all = append(all, d.reports...); len(all) >= reports {
+			slices.Sort(all)
+			return d.Duration, all
+		}
+	}
 }
 
 // step lets time pass until the run wants to go on.
@@ -139,23 +154,23 @@ func TestRefreshBeforeNextUpdate(t *testing.T) {
 	})
 	r := start(t, Options{Transport: s.Client().Transport, Poll: 365 * 24 * time.Hour},
 		&registry{urls: []string{s.URL + "/a", s.URL + "/b"}, expiration: noon.Add(10 * time.Hour)})
-	d, reports := r.rested()
+	d, reports := r.rested(2)
 	if d != 9*time.Hour || len(reports) != 2 || reports[0] != s.URL+"/a: <nil>" || !maps.Equal(r.got, map[string]string{s.URL + "/a": "list /a", s.URL + "/b": "list /b"}) {
 		t.Fatalf("rests %v, reports %v, got %v", d, reports, r.got)
 	}
 	r.expiration = noon.Add(9*time.Hour + time.Second) // soon: not again for a while
 	r.step(d)
-	if d, _ = r.rested(); d != time.Minute || s.asked("/a") != 2 {
+	if d, _ = r.rested(2); d != time.Minute || s.asked("/a") != 2 {
 		t.Fatalf("rests %v after %d requests", d, s.asked("/a"))
 	}
 	r.expiration = r.now.Add(1000 * time.Hour) // far off: a day is long enough
 	r.step(d)
-	if d, _ = r.rested(); d != 24*time.Hour*9/10 {
+	if d, _ = r.rested(2); d != 24*time.Hour*9/10 {
 		t.Fatalf("rests %v", d)
 	}
 	r.expiration = time.Time{} // none
 	r.step(d)
-	if d, _ = r.rested(); d != 24*time.Hour*9/10 || s.asked("/a") != 4 || s.asked("/b") != 4 {
+	if d, _ = r.rested(2); d != 24*time.Hour*9/10 || s.asked("/a") != 4 || s.asked("/b") != 4 {
 		t.Fatalf("rests %v", d)
 	}
 }
@@ -163,7 +178,7 @@ func TestRefreshBeforeNextUpdate(t *testing.T) {
 func TestJitter(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "list") })
 	r := start(t, Options{Poll: 365 * 24 * time.Hour, Random: func() float64 { return 0.5 }}, &registry{urls: []string{s.URL}, expiration: noon.Add(10 * time.Hour)})
-	if d, _ := r.rested(); d != 8*time.Hour+30*time.Minute {
+	if d, _ := r.rested(1); d != 8*time.Hour+30*time.Minute {
 		t.Errorf("rests %v", d)
 	}
 }
@@ -177,7 +192,7 @@ func TestBackoff(t *testing.T) {
 	r := start(t, o, &registry{urls: []string{s.URL}})
 	var rests []time.Duration
 	for range 6 {
-		d, reports := r.rested()
+		d, reports := r.rested(1)
 		if len(reports) != 1 || !strings.Contains(reports[0], "status 503") {
 			t.Fatal(reports)
 		}
@@ -187,15 +202,15 @@ func TestBackoff(t *testing.T) {
 	if want := []time.Duration{1, 2, 4, 8, 10, 10}; !slices.Equal(rests, want) {
 		t.Errorf("rests of %v half minutes, want %v", rests, want)
 	}
-	d, _ := r.rested()
+	d, _ := r.rested(1)
 	status.Store(http.StatusOK)
 	r.step(d)
-	if d, _ = r.rested(); d != 24*time.Hour*9/10 {
+	if d, _ = r.rested(1); d != 24*time.Hour*9/10 {
 		t.Errorf("rests %v after a success", d)
 	}
 	status.Store(http.StatusNotFound)
 	r.step(d)
-	if d, _ = r.rested(); d != time.Minute/2 {
+	if d, _ = r.rested(1); d != time.Minute/2 {
 		t.Errorf("rests %v after the first failure since", d)
 	}
 }
@@ -204,7 +219,7 @@ func TestBackoff(t *testing.T) {
 func TestRefusedList(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "list") })
 	r := start(t, Options{Random: func() float64 { return 0.999 }}, &registry{urls: []string{s.URL}, register: pki.ErrCRLRollback})
-	d, reports := r.rested()
+	d, reports := r.rested(1)
 	if len(reports) != 1 || !strings.Contains(reports[0], pki.ErrCRLRollback.Error()) || d <= 59*time.Second || d > time.Minute {
 		t.Errorf("rests %v, %v", d, reports)
 	}
@@ -214,28 +229,28 @@ func TestRefusedList(t *testing.T) {
 func TestRegistryChanges(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "list") })
 	r := start(t, Options{}, &registry{urls: []string{s.URL + "/a"}})
-	d, _ := r.rested()
+	d, _ := r.rested(1)
 	if d != time.Minute {
 		t.Fatalf("polls after %v", d)
 	}
 	r.urls = []string{s.URL + "/a", s.URL + "/b", s.URL + "/b"}
 	r.step(d)
-	if r.rested(); s.asked("/a") != 1 || s.asked("/b") != 1 {
+	if r.rested(1); s.asked("/a") != 1 || s.asked("/b") != 1 {
 		t.Errorf("%d and %d requests", s.asked("/a"), s.asked("/b"))
 	}
 	r.urls, r.urlsErr = nil, errors.New("closed")
 	r.step(25 * time.Hour)
-	if _, reports := r.rested(); len(reports) != 3 || reports[0] != ": closed" || s.asked("/a") != 2 || s.asked("/b") != 2 {
+	if _, reports := r.rested(3); len(reports) != 3 || reports[0] != ": closed" || s.asked("/a") != 2 || s.asked("/b") != 2 {
 		t.Errorf("%v", reports)
 	}
 	r.urlsErr = nil
 	r.step(25 * time.Hour)
-	if d, _ := r.rested(); d != time.Minute || s.asked("/a") != 2 {
+	if d, _ := r.rested(0); d != time.Minute || s.asked("/a") != 2 {
 		t.Errorf("rests %v after %d requests", d, s.asked("/a"))
 	}
 	r.urls = []string{s.URL + "/a"} // and back, as if never seen
 	r.step(time.Minute)
-	if r.rested(); s.asked("/a") != 3 {
+	if r.rested(1); s.asked("/a") != 3 {
 		t.Errorf("%d and %d requests", s.asked("/a"), s.asked("/b"))
 	}
 }
@@ -245,46 +260,33 @@ func TestWake(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "list") })
 	wake := make(chan struct{})
 	r := start(t, Options{Wake: wake}, &registry{})
-	r.rested()
+	r.rested(0)
 	r.urls = []string{s.URL + "/a"}
 	wake <- struct{}{}
-	if _, reports := r.rested(); len(reports) != 1 || s.asked("/a") != 1 {
+	if _, reports := r.rested(1); len(reports) != 1 || s.asked("/a") != 1 {
 		t.Errorf("%v", reports)
 	}
 }
 
-// TestParallel has as many fetches under way as allowed, and never more: each waits for the others of its turn.
-func TestParallel(t *testing.T) {
-	const parallel = 3
-	var mu sync.Mutex
-	waiting, under := 0, 0
-	gate := make(chan struct{})
-	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		waiting++
-		under++
-		if under > parallel {
-			t.Errorf("%d at once", under)
-		}
-		mine := gate
-		if waiting == parallel {
-			waiting = 0
-			gate = make(chan struct{})
-			close(mine)
-		}
-		mu.Unlock()
-		<-mine
-		mu.Lock()
-		under--
-		mu.Unlock()
-	})
-	var urls []string
-	for i := range 4 * parallel {
-		urls = append(urls, fmt.Sprint(s.URL, "/", i))
+// TestClosedWake closes the channel: the run goes on by the clock alone.
+func TestClosedWake(t *testing.T) {
+	wake := make(chan struct{})
+	r := start(t, Options{Wake: wake}, &registry{})
+	r.rested(0)
+	close(wake)
+	r.rested(0)
+	if r.looks != 1 {
+		t.Errorf("looked %d times", r.looks)
 	}
-	r := start(t, Options{Parallel: parallel}, &registry{urls: urls})
-	if _, reports := r.rested(); len(reports) != len(urls) {
-		t.Errorf("%v", reports)
+	for i := range 20 {
+		select {
+		case r.fire <- r.now:
+		case <-r.asked:
+			t.Fatal("woken by a closed channel")
+		}
+		if r.rested(0); r.looks != i+2 {
+			t.Errorf("looked %d times", r.looks)
+		}
 	}
 }
 
@@ -366,32 +368,8 @@ func (silent) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func TestTimeout(t *testing.T) {
 	r := start(t, Options{Transport: silent{}, Timeout: time.Nanosecond}, &registry{urls: []string{"http://example.com/list"}})
-	if _, reports := r.rested(); len(reports) != 1 || !strings.Contains(reports[0], context.DeadlineExceeded.Error()) {
+	if _, reports := r.rested(1); len(reports) != 1 || !strings.Contains(reports[0], context.DeadlineExceeded.Error()) {
 		t.Errorf("%v", reports)
-	}
-}
-
-// TestEnd ends the context while a list is being fetched: nothing is reported and nothing planned.
-func TestEnd(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	under := make(chan struct{})
-	o := Options{
-		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-			close(under)
-			return silent{}.RoundTrip(r)
-		}),
-		Report: func(url string, err error) { t.Errorf("%s: %v", url, err) },
-	}
-	ended := make(chan error)
-	go func() { ended <- Run(ctx, &registry{urls: []string{"http://example.com/list"}}, o) }()
-	<-under
-	cancel()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
-	}
-	// A registry that is closed by then is not reported either.
-	if err := Run(ctx, &registry{urlsErr: errors.New("closed")}, o); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
 	}
 }
 
@@ -452,7 +430,7 @@ func TestSnapshot(t *testing.T) {
 	}
 	server := serve(t, func(w http.ResponseWriter, r *http.Request) { w.Write(read("revoked.crl")) })
 	r := start(t, Options{}, &registry{urls: []string{server.URL}})
-	r.rested()
+	r.rested(1)
 	s, registration, err := s.WithCRL(server.URL, []byte(r.got[server.URL]))
 	if err != nil || registration.Expiration.IsZero() {
 		t.Fatalf("%+v, %v", registration, err)
