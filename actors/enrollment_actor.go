@@ -258,15 +258,23 @@ func (a *enrollmentActor) over() {
 	a.release()
 }
 
-// release is letGo for the actor itself, which cannot wait for its own end.
+// release is letGo for the actor itself, which cannot wait for its own end. Its row is
+// gone before anybody hears what it says next, as to an actor that is stopping nobody
+// may send: Close waits for the answer of each that is in the table.
 func (a *enrollmentActor) release() {
 	a.entry.release()
-	if !a.entry.over.Load() || a.entry.refs.Load() > 0 {
+	if !a.entry.over.Load() {
 		return
+	}
+	stops := a.sys.drop(nil, a.entry)
+	if len(stops) == 0 {
+		return // others hold it
 	}
 	a.sys.goroutines.Add(1)
 	go func() {
 		defer a.sys.goroutines.Done()
-		a.sys.dropNow(a.entry)
+		for _, stopped := range stops {
+			<-stopped
+		}
 	}()
 }

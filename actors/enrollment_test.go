@@ -1,0 +1,88 @@
+package actors
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/conclave-mls/conclave/messages"
+)
+
+// enrolled is a client whose id is of the form of Wire's.
+const enrolled = "95fe7b1c-cfca-4ea5-9f0c-9e2b6f9f3a3d:123456@wire.example"
+
+func (p *peer) beginEnrollment() messages.EnrollmentID {
+	p.t.Helper()
+	return ask[messages.EnrollmentBegun](p.t, p.sys, p.at(""), messages.BeginEnrollment{DisplayName: "Alice Smith", Handle: "alice_wire", Lifetime: time.Hour}).Enrollment
+}
+
+// enrollmentRows counts the rows of enrolments in the routing table.
+func (w *world) enrollmentRows() int {
+	n := 0
+	for _, e := range w.sys.conversations.all() {
+		if e.key.kind == entryEnrollment {
+			n++
+		}
+	}
+	return n
+}
+
+// eavesdropper is a host that shows each letter before it is delivered.
+type eavesdropper struct {
+	host
+	show func(letter)
+}
+
+type overheard struct {
+	ref
+	show func(letter)
+}
+
+func (h eavesdropper) spawn(r receiver) ref { return &overheard{h.host.spawn(r), h.show} }
+
+func (o *overheard) send(l letter) {
+	o.show(l)
+	o.ref.send(l)
+}
+
+// TestEnrollmentLeavesTheTableBeforeItsEndIsKnown: Close asks each actor in the table
+// for an answer once all calls are over, and an enrolment that stops gives none.
+func TestEnrollmentLeavesTheTableBeforeItsEndIsKnown(t *testing.T) {
+	for name, h := range hosts {
+		t.Run(name, func(t *testing.T) {
+			const n = 50
+			var sys atomic.Pointer[System]
+			var left, heard atomic.Int64
+			w := newWorld(t, func(o *Options) {
+				o.host = func() host {
+					return eavesdropper{h(), func(l letter) {
+						end, ok := l.(settled)
+						if !ok || sys.Load() == nil {
+							return
+						}
+						for _, e := range sys.Load().conversations.all() {
+							if e.actor == end.participant {
+								left.Add(1)
+							}
+						}
+						heard.Add(1)
+					}}
+				}
+			})
+			alice := w.peer(enrolled)
+			sys.Store(w.sys)
+			for range n {
+				stashed := ask[messages.EnrollmentStashed](t, w.sys, alice.at(""), messages.StashEnrollment{Enrollment: alice.beginEnrollment()})
+				tx := alice.begin()
+				ask[messages.EnrollmentBegun](t, w.sys, alice.in("", tx), messages.PopEnrollment{Handle: stashed.Handle})
+				alice.abort(tx)
+			}
+			if heard.Load() < 2*n {
+				t.Errorf("%d ends were heard of %d", heard.Load(), 2*n)
+			}
+			if left.Load() > 0 || w.enrollmentRows() > 0 {
+				t.Errorf("%d enrolments were in the table when their end was known, %d are now", left.Load(), w.enrollmentRows())
+			}
+		})
+	}
+}
