@@ -126,7 +126,7 @@ func (r *enroller) run(ctx context.Context) (SavedX509Credential, error) {
 		var err error
 		switch {
 		case at == enrollment.StepIssued:
-			return ask[messages.X509CredentialSaved](ctx, r.client.scope, r.op, "", messages.InstallCertificate{Enrollment: r.id, Rotation: r.rotation})
+			return r.install(ctx)
 		case at == enrollment.StepIDToken:
 			err = r.authenticate(ctx)
 		case at == enrollment.StepDPoPToken, at == enrollment.StepAccessToken, at == enrollment.StepDPoPChallenge && r.resumed:
@@ -156,8 +156,32 @@ func (r *enroller) on(ctx context.Context, f func(e *enrollment.Enrollment, now 
 
 // holding is on of a step that holds so many bytes.
 func (r *enroller) holding(ctx context.Context, held int, f func(e *enrollment.Enrollment, now time.Time, rand io.Reader) error) error {
-	_, err := ask[messages.EnrollmentStepped](ctx, r.client.scope, r.op, "", messages.StepEnrollment{Enrollment: r.id, Run: f, Held: held})
-	return err
+	return r.admitted(ctx, func() error {
+		_, err := ask[messages.EnrollmentStepped](ctx, r.client.scope, r.op, "", messages.StepEnrollment{Enrollment: r.id, Run: f, Held: held})
+		return err
+	})
+}
+
+// install stores the certificate.
+func (r *enroller) install(ctx context.Context) (saved SavedX509Credential, err error) {
+	err = r.admitted(ctx, func() (err error) {
+		saved, err = ask[messages.X509CredentialSaved](ctx, r.client.scope, r.op, "", messages.InstallCertificate{Enrollment: r.id, Rotation: r.rotation})
+		return err
+	})
+	return saved, err
+}
+
+// admitted calls the engine, and again while that is busy: neither a response nor the user's sign-in is to be asked for twice because it could not be handed in.
+func (r *enroller) admitted(ctx context.Context, call func() error) error {
+	for tried := 1; ; tried++ {
+		err := call()
+		if !errors.Is(err, messages.ErrBusy) || tried >= r.options.Attempts {
+			return err
+		}
+		if stopped := r.pause(ctx, r.pauseAfter(tried)); stopped != nil {
+			return errors.Join(stopped, err)
+		}
+	}
 }
 
 func (r *enroller) report(at enrollment.Step) {
@@ -298,12 +322,17 @@ func (r *enroller) giveUp(ctx context.Context, err error) (time.Duration, error)
 	if r.failed, r.last = r.failed+1, err; r.failed >= r.options.Attempts {
 		return 0, err
 	}
+	return r.pauseAfter(r.failed), nil
+}
+
+// pauseAfter returns how long to wait after so many failures.
+func (r *enroller) pauseAfter(failed int) time.Duration {
 	pause := r.client.engine.options.RetryPause
 	setDefault(&pause, defaultRetryPause)
-	for range r.failed - 1 {
+	for range failed - 1 {
 		pause = min(2*pause, maxRetryPause)
 	}
-	return pause, nil
+	return pause
 }
 
 // passing tells whether the reason of an error may pass by itself.
