@@ -83,7 +83,7 @@ func (c *Client) enroll(ctx context.Context, op string, o EnrollOptions, h Enrol
 	if err != nil {
 		return none, err
 	}
-	r := &enroller{client: c, op: op, options: o, hooks: h, rotation: rotation, id: begun.Enrollment, resumed: begun.Resumed}
+	r := &enroller{client: c, op: op, options: o, hooks: h, rotation: rotation, id: begun.Enrollment, resumed: begun.Resumed, stale: begun.Resumed}
 	saved, err := r.run(ctx)
 	if err != nil {
 		end := messages.EndEnrollment{Enrollment: r.id, Forget: hopeless(err)}
@@ -109,9 +109,13 @@ type enroller struct {
 	rotation *messages.Rotation
 	id       messages.EnrollmentID
 	resumed  bool
-	// failed counts the attempts at this step that have failed, last is why.
-	failed int
-	last   error
+	// stale tells that the tokens which the enrolment holds are of an earlier run, or that of the device of an attempt that has failed: they may have expired.
+	stale bool
+	// failed counts the attempts that have failed since the enrolment came to this step, last is why. An attempt at a challenge may begin at an earlier one:
+	// reached is the farthest.
+	failed  int
+	last    error
+	reached enrollment.Step
 }
 
 // run takes one step after the other.
@@ -121,27 +125,31 @@ func (r *enroller) run(ctx context.Context) (SavedX509Credential, error) {
 		if err := r.on(ctx, func(e *enrollment.Enrollment, _ time.Time, _ io.Reader) error { at = e.Step(); return nil }); err != nil {
 			return SavedX509Credential{}, err
 		}
+		if at != enrollment.StepNonce && at > r.reached { // a nonce is there for the step that failed
+			if r.reached, r.failed, r.last = at, 0, nil; at == enrollment.StepDPoPToken {
+				r.reached = enrollment.StepAccessToken // prove takes both
+			}
+		}
 		r.report(at)
 		var wait time.Duration
 		var err error
 		switch {
 		case at == enrollment.StepIssued:
 			return r.install(ctx)
-		case at == enrollment.StepIDToken:
+		case at == enrollment.StepIDToken, at == enrollment.StepOIDCChallenge && r.stale:
 			err = r.authenticate(ctx)
-		case at == enrollment.StepDPoPToken, at == enrollment.StepAccessToken, at == enrollment.StepDPoPChallenge && r.resumed:
-			// The tokens of an earlier run have expired.
+			r.stale = r.stale && err != nil
+		case at == enrollment.StepDPoPToken, at == enrollment.StepAccessToken, at == enrollment.StepDPoPChallenge && r.stale:
 			err = r.prove(ctx)
-			r.resumed = r.resumed && err != nil
+			r.stale = r.stale && err != nil
 		default:
 			wait, err = r.exchange(ctx)
+			r.stale = r.stale || err != nil && r.reached >= enrollment.StepDPoPToken && r.reached <= enrollment.StepDPoPChallenge
 		}
 		if err != nil {
 			if wait, err = r.giveUp(ctx, err); err != nil {
 				return SavedX509Credential{}, err
 			}
-		} else if at != enrollment.StepNonce { // a nonce is there for the step that failed
-			r.failed, r.last = 0, nil
 		}
 		if err := r.pause(ctx, wait); err != nil {
 			return SavedX509Credential{}, err
