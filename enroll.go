@@ -84,13 +84,23 @@ func (c *Client) enroll(ctx context.Context, op string, o EnrollOptions, h Enrol
 		return none, err
 	}
 	r := &enroller{client: c, op: op, options: o, hooks: h, rotation: rotation, id: begun.Enrollment, resumed: begun.Resumed, stale: begun.Resumed}
-	saved, err := r.run(ctx)
-	if err != nil {
-		end := messages.EndEnrollment{Enrollment: r.id, Forget: hopeless(err)}
-		_, ended := ask[messages.EnrollmentEnded](context.WithoutCancel(ctx), c.scope, op, "", end)
-		return none, wrap(op, "", errors.Join(err, ended))
-	}
-	return saved, nil
+	return r.finish(ctx)
+}
+
+// finish is run that ends the enrolment in memory unless it has succeeded, also where a hook panics or ends its goroutine: the journal stays.
+func (r *enroller) finish(ctx context.Context) (saved SavedX509Credential, err error) {
+	returned := false
+	defer func() {
+		if returned && err == nil {
+			return
+		}
+		end := messages.EndEnrollment{Enrollment: r.id, Forget: returned && hopeless(err)}
+		_, ended := ask[messages.EnrollmentEnded](context.WithoutCancel(ctx), r.client.scope, r.op, "", end)
+		err = wrap(r.op, "", errors.Join(err, ended))
+	}()
+	saved, err = r.run(ctx)
+	returned = true
+	return saved, err
 }
 
 func setDefault[T comparable](field *T, value T) {
