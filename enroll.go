@@ -78,7 +78,7 @@ func (c *Client) enroll(ctx context.Context, op string, o EnrollOptions, h Enrol
 	setDefault(&o.AuthenticateTimeout, defaultAuthenticateTimeout)
 	setDefault(&o.Attempts, defaultAttempts)
 	begin := o.begin(o.Kind)
-	begin.Journal = true
+	begin.Journal, begin.Rotation = true, rotation
 	begun, err := ask[messages.EnrollmentBegun](ctx, c.scope, op, "", begin)
 	if err != nil {
 		return none, err
