@@ -78,19 +78,29 @@ func (c *Client) enroll(ctx context.Context, op string, o EnrollOptions, h Enrol
 	setDefault(&o.AuthenticateTimeout, defaultAuthenticateTimeout)
 	setDefault(&o.Attempts, defaultAttempts)
 	begin := o.begin(o.Kind)
-	begin.Journal = true
+	begin.Journal, begin.Rotation = true, rotation
 	begun, err := ask[messages.EnrollmentBegun](ctx, c.scope, op, "", begin)
 	if err != nil {
 		return none, err
 	}
-	r := &enroller{client: c, op: op, options: o, hooks: h, rotation: rotation, id: begun.Enrollment, resumed: begun.Resumed}
-	saved, err := r.run(ctx)
-	if err != nil {
-		end := messages.EndEnrollment{Enrollment: r.id, Forget: hopeless(err)}
-		_, ended := ask[messages.EnrollmentEnded](context.WithoutCancel(ctx), c.scope, op, "", end)
-		return none, wrap(op, "", errors.Join(err, ended))
-	}
-	return saved, nil
+	r := &enroller{client: c, op: op, options: o, hooks: h, rotation: rotation, id: begun.Enrollment, resumed: begun.Resumed, stale: begun.Resumed}
+	return r.finish(ctx)
+}
+
+// finish is run that ends the enrolment in memory unless it has succeeded, also where a hook panics or ends its goroutine: the journal stays.
+func (r *enroller) finish(ctx context.Context) (saved SavedX509Credential, err error) {
+	returned := false
+	defer func() {
+		if returned && err == nil {
+			return
+		}
+		end := messages.EndEnrollment{Enrollment: r.id, Forget: returned && hopeless(err)}
+		_, ended := ask[messages.EnrollmentEnded](context.WithoutCancel(ctx), r.client.scope, r.op, "", end)
+		err = wrap(r.op, "", errors.Join(err, ended))
+	}()
+	saved, err = r.run(ctx)
+	returned = true
+	return saved, err
 }
 
 func setDefault[T comparable](field *T, value T) {
@@ -109,9 +119,13 @@ type enroller struct {
 	rotation *messages.Rotation
 	id       messages.EnrollmentID
 	resumed  bool
-	// failed counts the attempts at this step that have failed, last is why.
-	failed int
-	last   error
+	// stale tells that the tokens which the enrolment holds are of an earlier run, or that of the device of an attempt that has failed: they may have expired.
+	stale bool
+	// failed counts the attempts that have failed since the enrolment came to this step, last is why. An attempt at a challenge may begin at an earlier one:
+	// reached is the farthest.
+	failed  int
+	last    error
+	reached enrollment.Step
 }
 
 // run takes one step after the other.
@@ -121,27 +135,31 @@ func (r *enroller) run(ctx context.Context) (SavedX509Credential, error) {
 		if err := r.on(ctx, func(e *enrollment.Enrollment, _ time.Time, _ io.Reader) error { at = e.Step(); return nil }); err != nil {
 			return SavedX509Credential{}, err
 		}
+		if at != enrollment.StepNonce && at > r.reached { // a nonce is there for the step that failed
+			if r.reached, r.failed, r.last = at, 0, nil; at == enrollment.StepDPoPToken {
+				r.reached = enrollment.StepAccessToken // prove takes both
+			}
+		}
 		r.report(at)
 		var wait time.Duration
 		var err error
 		switch {
 		case at == enrollment.StepIssued:
-			return ask[messages.X509CredentialSaved](ctx, r.client.scope, r.op, "", messages.InstallCertificate{Enrollment: r.id, Rotation: r.rotation})
-		case at == enrollment.StepIDToken:
+			return r.install(ctx)
+		case at == enrollment.StepIDToken, at == enrollment.StepOIDCChallenge && r.stale:
 			err = r.authenticate(ctx)
-		case at == enrollment.StepDPoPToken, at == enrollment.StepAccessToken, at == enrollment.StepDPoPChallenge && r.resumed:
-			// The tokens of an earlier run have expired.
+			r.stale = r.stale && err != nil
+		case at == enrollment.StepDPoPToken, at == enrollment.StepAccessToken, at == enrollment.StepDPoPChallenge && r.stale:
 			err = r.prove(ctx)
-			r.resumed = r.resumed && err != nil
+			r.stale = r.stale && err != nil
 		default:
 			wait, err = r.exchange(ctx)
+			r.stale = r.stale || err != nil && r.reached >= enrollment.StepDPoPToken && r.reached <= enrollment.StepDPoPChallenge
 		}
 		if err != nil {
 			if wait, err = r.giveUp(ctx, err); err != nil {
 				return SavedX509Credential{}, err
 			}
-		} else if at != enrollment.StepNonce { // a nonce is there for the step that failed
-			r.failed, r.last = 0, nil
 		}
 		if err := r.pause(ctx, wait); err != nil {
 			return SavedX509Credential{}, err
@@ -156,8 +174,32 @@ func (r *enroller) on(ctx context.Context, f func(e *enrollment.Enrollment, now 
 
 // holding is on of a step that holds so many bytes.
 func (r *enroller) holding(ctx context.Context, held int, f func(e *enrollment.Enrollment, now time.Time, rand io.Reader) error) error {
-	_, err := ask[messages.EnrollmentStepped](ctx, r.client.scope, r.op, "", messages.StepEnrollment{Enrollment: r.id, Run: f, Held: held})
-	return err
+	return r.admitted(ctx, func() error {
+		_, err := ask[messages.EnrollmentStepped](ctx, r.client.scope, r.op, "", messages.StepEnrollment{Enrollment: r.id, Run: f, Held: held})
+		return err
+	})
+}
+
+// install stores the certificate.
+func (r *enroller) install(ctx context.Context) (saved SavedX509Credential, err error) {
+	err = r.admitted(ctx, func() (err error) {
+		saved, err = ask[messages.X509CredentialSaved](ctx, r.client.scope, r.op, "", messages.InstallCertificate{Enrollment: r.id, Rotation: r.rotation})
+		return err
+	})
+	return saved, err
+}
+
+// admitted calls the engine, and again while that is busy: neither a response nor the user's sign-in is to be asked for twice because it could not be handed in.
+func (r *enroller) admitted(ctx context.Context, call func() error) error {
+	for tried := 1; ; tried++ {
+		err := call()
+		if !errors.Is(err, messages.ErrBusy) || tried >= r.options.Attempts {
+			return err
+		}
+		if stopped := r.pause(ctx, r.pauseAfter(tried)); stopped != nil {
+			return errors.Join(stopped, err)
+		}
+	}
 }
 
 func (r *enroller) report(at enrollment.Step) {
@@ -298,12 +340,17 @@ func (r *enroller) giveUp(ctx context.Context, err error) (time.Duration, error)
 	if r.failed, r.last = r.failed+1, err; r.failed >= r.options.Attempts {
 		return 0, err
 	}
+	return r.pauseAfter(r.failed), nil
+}
+
+// pauseAfter returns how long to wait after so many failures.
+func (r *enroller) pauseAfter(failed int) time.Duration {
 	pause := r.client.engine.options.RetryPause
 	setDefault(&pause, defaultRetryPause)
-	for range r.failed - 1 {
+	for range failed - 1 {
 		pause = min(2*pause, maxRetryPause)
 	}
-	return pause, nil
+	return pause
 }
 
 // passing tells whether the reason of an error may pass by itself.

@@ -64,7 +64,7 @@ type RenewOptions struct {
 
 // Renew gets the client another certificate and brings it to everything the client has, as [Client.Enroll] and [Client.RotateCredential] do. That the
 // rotation begins is written down together with the credential, so after a crash or an error at any point the next Renew goes on: with the enrolment, or with
-// the rotation where one is under way.
+// the rotation where one is under way. [CodeWrongCredential] before anything is sent where a suite of Rotate is of another signature scheme than that of Enroll.
 func (c *Client) Renew(ctx context.Context, o RenewOptions, h EnrollHooks) error {
 	const op = "Renew"
 	_, rotating, err := c.Rotating(ctx)

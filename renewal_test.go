@@ -76,3 +76,27 @@ func TestRenew(t *testing.T) {
 		})
 	}
 }
+
+// TestRenewArguments refuses a rotation that could never end, before the server is asked; the corrected one goes through.
+func TestRenewArguments(t *testing.T) {
+	o := newOffice(t)
+	c := o.client(newWorld(t).engine, conclave.ClientOptions{CipherSuites: []conclave.CipherSuite{1, 2}, Transport: always{make(chan []byte, 8)}})
+	try := func(want conclave.Code, rotate conclave.RotateOptions) {
+		t.Helper()
+		wantCode(t, c.Renew(t.Context(), conclave.RenewOptions{Enroll: o.options(), Rotate: rotate}, o.hooks()), want)
+	}
+	try(conclave.CodeWrongCredential, conclave.RotateOptions{KeyPackages: 1, CipherSuites: []conclave.CipherSuite{1, 2}})
+	try(conclave.CodeWrongCredential, conclave.RotateOptions{KeyPackages: 1, CipherSuites: []conclave.CipherSuite{99}})
+	try(conclave.CodeInvalidArgument, conclave.RotateOptions{KeyPackages: -1})
+	try(conclave.CodeInvalidArgument, conclave.RotateOptions{KeyPackages: 1 << 20})
+	if n := o.Stats().Requests; n != 0 {
+		t.Errorf("the server was asked %d times", n)
+	}
+	if _, rotating, err := c.Rotating(t.Context()); rotating || err != nil {
+		t.Errorf("a rotation is under way: %t, %v", rotating, err)
+	}
+	options := conclave.RenewOptions{Enroll: o.options(), Rotate: conclave.RotateOptions{KeyPackages: 1, CipherSuites: []conclave.CipherSuite{1}}}
+	if err := c.Renew(t.Context(), options, o.hooks()); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -143,6 +143,11 @@ func (s *System) beginEnrollment(ctx context.Context, at place, r messages.Begin
 	if r.CipherSuite == 0 {
 		r.CipherSuite = at.client.config.Load().suites[0]
 	}
+	if r.Rotation != nil {
+		if err := checkRotation(r.Rotation, r.CipherSuite); err != nil {
+			return nil, err
+		}
+	}
 	if r.Journal {
 		if !at.client.trust(at.tx).HasTrustAnchor() {
 			return nil, messages.ErrPKIEnvironmentUnset // the end of it could not be stored
@@ -330,6 +335,11 @@ func (s *System) installCertificate(ctx context.Context, at place, r messages.In
 	defer issued.SignatureKey.Wipe()
 	ctx = context.WithoutCancel(ctx)
 	cs := mlsgroup.CipherSuite(issued.CipherSuite)
+	if r.Rotation != nil {
+		if err := checkRotation(r.Rotation, cs); err != nil {
+			return nil, err
+		}
+	}
 	if r.First {
 		switch _, err := s.use(ctx, at, cs, messages.CredentialRef{}); {
 		case err == nil:

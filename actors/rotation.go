@@ -14,6 +14,28 @@ import (
 
 const maxRotationSuites = 16
 
+// checkRotation refuses a rotation to a credential of a suite that could not be brought
+// to its end.
+func checkRotation(r *messages.Rotation, cs mlsgroup.CipherSuite) error {
+	if err := boundRotation(r); err != nil {
+		return err
+	}
+	for _, suite := range r.CipherSuites {
+		if !sameScheme(suite, cs) {
+			return fmt.Errorf("%w: %v is of another signature scheme than %v", messages.ErrWrongCredential, suite, cs)
+		}
+	}
+	return nil
+}
+
+// boundRotation refuses a rotation that has no record.
+func boundRotation(r *messages.Rotation) error {
+	if len(r.CipherSuites) > maxRotationSuites || r.KeyPackages < 0 || r.KeyPackages > maxGenerate {
+		return fmt.Errorf("%w: rotation of %d suites and %d key packages", messages.ErrInvalidArgument, len(r.CipherSuites), r.KeyPackages)
+	}
+	return nil
+}
+
 func (a *clientActor) putRotation(tx *transaction, put messages.PutRotation) (messages.Reply, error) {
 	if put.After != (messages.CredentialRef{}) {
 		now, err := a.rotation(tx)
@@ -29,8 +51,8 @@ func (a *clientActor) putRotation(tx *transaction, put messages.PutRotation) (me
 		changes.Delete(a.client.rotationKey())
 		return messages.RotationPut{}, a.commit(tx, changes)
 	}
-	if len(r.CipherSuites) > maxRotationSuites || r.KeyPackages < 0 || r.KeyPackages > maxGenerate {
-		return nil, fmt.Errorf("%w: rotation of %d suites and %d key packages", messages.ErrInvalidArgument, len(r.CipherSuites), r.KeyPackages)
+	if err := boundRotation(r); err != nil {
+		return nil, err
 	}
 	a.stageRotation(changes, r)
 	return messages.RotationPut{}, a.commit(tx, changes)

@@ -115,12 +115,12 @@ func (s *System) Ask(ctx context.Context, to messages.Address, r messages.Reques
 	return reply, nil
 }
 
-// ends tells whether a request ends a transaction. It reaches the transaction even
-// when its context has ended or too many requests wait: guards must not be held for
-// ever, and the end makes room.
+// ends tells whether a request ends a transaction or an enrolment. It reaches them even
+// when its context has ended or too many requests wait: guards and enrolments must not be
+// held for ever, and the end makes room.
 func ends(r messages.Request) bool {
 	switch r.(type) {
-	case messages.Finish, messages.Abort:
+	case messages.Finish, messages.Abort, messages.EndEnrollment:
 		return true
 	}
 	return false
@@ -208,8 +208,11 @@ func (s *System) askEntry(ctx context.Context, at place, key entryKey, t *task) 
 
 // ask sends a task to the actor of a row that is held.
 func (e *entry) ask(at place, t *task) (messages.Reply, error) {
-	size := t.request.Size()
-	if err := e.gate.enter(size); err != nil {
+	size, enter := t.request.Size(), e.gate.enter
+	if ends(t.request) {
+		enter = e.gate.pass
+	}
+	if err := enter(size); err != nil {
 		return nil, err
 	}
 	defer e.gate.leave(size)

@@ -44,6 +44,10 @@ type BeginEnrollment struct {
 	// that is there if it was begun with the same fields. There is one for each
 	// signature scheme; ErrEnrollmentRunning while it is in memory.
 	Journal bool
+	// Rotation is what [InstallCertificate] will be asked to write down, nil for nothing.
+	// It is checked before anything is begun: ErrWrongCredential where one of its
+	// suites is of another signature scheme.
+	Rotation *Rotation
 }
 
 // EnrollmentBegun answers [BeginEnrollment] and [PopEnrollment].

@@ -13,10 +13,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/enrollment"
@@ -134,8 +136,10 @@ func kindOf(ctx context.Context, c *conclave.Client, cs conclave.CipherSuite, ne
 	return kind, err
 }
 
-// explainEnroll adds the next step to an error of Enroll.
-func explainEnroll(err error) error {
+// explainEnroll adds the next step to an error of Enroll, which is for a terminal then.
+func explainEnroll(err error) error { return errors.New(printable(nextStep(err).Error())) }
+
+func nextStep(err error) error {
 	switch {
 	case errors.Is(err, conclave.CodeEnrollmentRefused), errors.Is(err, conclave.CodeCertificateMismatch):
 		return fmt.Errorf("%w; this enrolment is over, the next one begins anew", err)
@@ -192,11 +196,15 @@ func (w *enrolWorld) dial(client, tlsRoot, bearer string) error {
 
 func (w *enrolWorld) hooks() conclave.EnrollHooks {
 	return conclave.EnrollHooks{
-		HTTPRequest: w.acme.Do, Authenticate: w.authenticate, BackendNonce: w.nonce, BackendAccessToken: w.accessToken,
+		HTTPRequest: func(ctx context.Context, r enrollment.Request) (enrollment.Response, error) {
+			answer, err := w.acme.Do(ctx, r)
+			return answer, bareError(err)
+		},
+		Authenticate: w.authenticate, BackendNonce: w.nonce, BackendAccessToken: w.accessToken,
 		Progress: func(p conclave.EnrollProgress) {
 			switch {
 			case p.Err != nil:
-				fmt.Fprintf(w.stdout, "%v: again, attempt %d: %v\n", p.Step, p.Attempt, p.Err)
+				fmt.Fprintf(w.stdout, "%v: again, attempt %d: %v\n", p.Step, p.Attempt, printable(p.Err.Error()))
 			case p.Resumed:
 				fmt.Fprintf(w.stdout, "%v (going on)\n", p.Step)
 			default:
@@ -206,18 +214,45 @@ func (w *enrolWorld) hooks() conclave.EnrollHooks {
 	}
 }
 
+// printable replaces what a terminal could take for a command: in the end it is servers that have chosen some of the text.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
+}
+
+// bare returns a URL without what may be secret in it: user, password and query.
+func bare(u *url.URL) string {
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}
+
+// bareError names the URL in an error of package http by bare.
+func bareError(err error) error {
+	failed, ok := errors.AsType[*url.Error](err)
+	if !ok {
+		return err
+	}
+	if u, parsed := url.Parse(failed.URL); parsed == nil {
+		return fmt.Errorf("%s %s: %w", failed.Op, bare(u), failed.Err)
+	}
+	return fmt.Errorf("%s: %w", failed.Op, failed.Err)
+}
+
 // do sends a request to the backend or the identity provider.
-func (w *enrolWorld) do(ctx context.Context, method, url string, header map[string]string, body []byte) (*http.Response, []byte, error) {
-	r, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+func (w *enrolWorld) do(ctx context.Context, method, to string, header map[string]string, body []byte) (*http.Response, []byte, error) {
+	r, err := http.NewRequestWithContext(ctx, method, to, bytes.NewReader(body))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, bareError(err)
 	}
 	for name, value := range header {
 		r.Header.Set(name, value)
 	}
 	answer, err := w.http.Do(r)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, bareError(err)
 	}
 	defer func() { _ = answer.Body.Close() }()
 	b, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
@@ -226,12 +261,12 @@ func (w *enrolWorld) do(ctx context.Context, method, url string, header map[stri
 			Label string `json:"label"`
 		}
 		_ = json.Unmarshal(b, &said) // what else it says is not for a terminal
-		err = fmt.Errorf("%s %s: %s %q", method, url, answer.Status, said.Label)
+		err = fmt.Errorf("%s %s: status %d %q", method, bare(r.URL), answer.StatusCode, said.Label)
 	}
 	return answer, b, err
 }
 
-func (w *enrolWorld) ofBackend(what string) (url string, header map[string]string) {
+func (w *enrolWorld) ofBackend(what string) (to string, header map[string]string) {
 	header = map[string]string{}
 	if w.bearer != "" {
 		header["Authorization"] = "Bearer " + w.bearer
@@ -240,8 +275,8 @@ func (w *enrolWorld) ofBackend(what string) (url string, header map[string]strin
 }
 
 func (w *enrolWorld) nonce(ctx context.Context) (string, error) {
-	url, header := w.ofBackend("nonce")
-	answer, _, err := w.do(ctx, http.MethodHead, url, header, nil)
+	to, header := w.ofBackend("nonce")
+	answer, _, err := w.do(ctx, http.MethodHead, to, header, nil)
 	if err != nil {
 		return "", err
 	}
@@ -249,9 +284,9 @@ func (w *enrolWorld) nonce(ctx context.Context) (string, error) {
 }
 
 func (w *enrolWorld) accessToken(ctx context.Context, dpop string) (string, error) {
-	url, header := w.ofBackend("access-token")
+	to, header := w.ofBackend("access-token")
 	header["DPoP"] = dpop
-	_, body, err := w.do(ctx, http.MethodPost, url, header, nil)
+	answered, body, err := w.do(ctx, http.MethodPost, to, header, nil)
 	if err != nil {
 		return "", err
 	}
@@ -259,7 +294,7 @@ func (w *enrolWorld) accessToken(ctx context.Context, dpop string) (string, erro
 		Token string `json:"token"`
 	}
 	if err := json.Unmarshal(body, &answer); err != nil || answer.Token == "" {
-		return "", fmt.Errorf("%s: no token in the answer", url)
+		return "", fmt.Errorf("%s: no token in the answer", bare(answered.Request.URL))
 	}
 	return answer.Token, nil
 }
@@ -274,7 +309,7 @@ func (w *enrolWorld) authenticate(ctx context.Context, a enrollment.Authenticati
 		_, token, err := w.do(ctx, http.MethodPost, w.idToken, map[string]string{"Content-Type": "application/json"}, question)
 		return strings.TrimSpace(string(token)), err
 	}
-	fmt.Fprintf(w.stdout, "\nSign in at   %s\nwith claims  %s\nand enter the ID token: ", a.IdentityProvider, a.Claims())
+	fmt.Fprintf(w.stdout, "\nSign in at   %s\nwith claims  %s\nand enter the ID token: ", printable(a.IdentityProvider), a.Claims())
 	type line struct {
 		text string
 		err  error
@@ -308,7 +343,7 @@ func (w *enrolWorld) print(saved conclave.SavedX509Credential) error {
 	}
 	fmt.Fprintf(w.stdout, "valid        %s to %s\nserial       %x\n", leaf.NotBefore.Format(time.RFC3339), leaf.NotAfter.Format(time.RFC3339), leaf.SerialNumber)
 	for _, point := range saved.NewDistributionPoints {
-		fmt.Fprintf(w.stdout, "revocation   %s\n", point)
+		fmt.Fprintf(w.stdout, "revocation   %s\n", printable(point))
 	}
 	for _, der := range chain {
 		if err := pem.Encode(w.stdout, &pem.Block{Type: "CERTIFICATE", Bytes: der}); err != nil {

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/pem"
+	"errors"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -11,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/enrollment"
+	"github.com/conclave-mls/conclave/enrollment/acmehttp"
 	"github.com/conclave-mls/conclave/tests/acmetest"
 )
 
@@ -95,5 +99,42 @@ func TestEnrollCommandAsks(t *testing.T) {
 	token, err := w.authenticate(t.Context(), enrollment.Authentication{IdentityProvider: "https://idp.example", KeyAuth: "key", Audience: "challenge"})
 	if err != nil || token != "the.id.token" || !strings.Contains(out.String(), `"keyauth":{"essential":true,"value":"key"}`) {
 		t.Errorf("token %q, %v, after\n%s", token, err, out.String())
+	}
+}
+
+// TestEnrollCommandShowsNoSecret has servers whose errors would command the terminal, and URLs that hold secrets.
+func TestEnrollCommandShowsNoSecret(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(to http.ResponseWriter, _ *http.Request) {
+		c, _, err := to.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = c.Write([]byte("HTTP/1.1 500 \x1b[2Jsecret\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
+		_ = c.Close()
+	}))
+	defer server.Close()
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	var out bytes.Buffer
+	w := &enrolWorld{stdout: &out, http: new(http.Client), acme: acmehttp.New(nil)}
+	h := w.hooks()
+	const said = "/token: "
+	for _, origin := range []string{server.URL, gone.URL, "http://host:bad port"} {
+		w.idToken = strings.Replace(origin, "http://", "http://secret:secret@", 1) + "/token?key=secret"
+		_, err := w.authenticate(t.Context(), enrollment.Authentication{})
+		if err == nil || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "\x1b") || strings.HasPrefix(origin, "http://127") && !strings.Contains(err.Error(), said) {
+			t.Errorf("the error of %s is %q", origin, err)
+		}
+	}
+	if _, err := h.HTTPRequest(t.Context(), enrollment.Request{Method: "GET", URL: gone.URL + "/acme?key=secret"}); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("the error of the ACME server is %q", err)
+	}
+	hostile := errors.New("valid for \x1b[2J\u009b2J, not for acme.example")
+	h.Progress(conclave.EnrollProgress{Step: enrollment.StepNonce, Attempt: 2, Err: hostile})
+	for _, text := range []string{out.String(), explainEnroll(hostile).Error()} {
+		if strings.ContainsAny(text, "\x1b\u009b") || !strings.Contains(text, "not for acme.example") {
+			t.Errorf("it prints %q", text)
+		}
 	}
 }
