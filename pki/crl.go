@@ -310,7 +310,8 @@ func (l *crl) current(now time.Time) bool {
 }
 
 // WithCRL returns a snapshot that has a revocation list, in DER, from a distribution point. It replaces the one that the same issuer had
-// there, and has to be newer ([ErrCRLRollback]). The issuer has to be a trust anchor or intermediate of the snapshot.
+// there, and has to be newer ([ErrCRLRollback]). The issuer has to be a trust anchor or intermediate of the snapshot, and has room for 256 lists
+// ([ErrFull]), so that none takes that of the others.
 //
 // The list's own times are not held against a clock: what it says is revoked is revoked.
 func (s *Snapshot) WithCRL(url string, der []byte) (*Snapshot, CRLRegistration, error) {
@@ -336,6 +337,9 @@ func (s *Snapshot) WithCRL(url string, der []byte) (*Snapshot, CRLRegistration, 
 	}
 	if len(next.crls) == MaxCRLs {
 		return nil, none, fmt.Errorf("%w: revocation lists", ErrFull)
+	}
+	if len(s.bySigner[l.signer]) >= maxCRLsPerSigner {
+		return nil, none, fmt.Errorf("%w: revocation lists of one issuer", ErrFull)
 	}
 	next.crls = slices.Insert(next.crls, i, l)
 	return next.index(), made, nil

@@ -8,6 +8,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"math/big"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -167,6 +168,26 @@ func TestCRLRollback(t *testing.T) {
 	wantErr(t, d.verify(s, d.alice, noon), ErrRevoked)
 	if n := len(s.WithoutCRL(listURL).CRLs()); n != 0 {
 		t.Errorf("%d lists left", n)
+	}
+}
+
+// TestCRLsPerSigner has one issuer fill its room, which leaves that of another and the replacement of what is there.
+func TestCRLsPerSigner(t *testing.T) {
+	d := newDomain(t, Policy{})
+	list := listOf(t, d.intermediate, 1, nil, d.alice)
+	s, last := d.s, ""
+	for i := range maxCRLsPerSigner {
+		last = "http://example.com/" + strconv.Itoa(i)
+		s = listing(t, s, last, list)
+	}
+	_, _, err := s.WithCRL(listURL, list)
+	wantErr(t, err, ErrFull)
+	listing(t, s, listURL, listOf(t, d.root, 1, nil))
+	listing(t, s, last, listOf(t, d.intermediate, 2, nil))
+	listing(t, s.WithoutCRL(last), listURL, list)
+	again, err := Load(Policy{}, nil, s.Records())
+	if err != nil || len(again.CRLs()) != maxCRLsPerSigner {
+		t.Errorf("stored lists do not load: %v", err)
 	}
 }
 
