@@ -310,7 +310,7 @@ func (l *crl) current(now time.Time) bool {
 }
 
 // WithCRL returns a snapshot that has a revocation list, in DER, from a distribution point. It replaces the one that the same issuer had
-// there, and has to be newer ([ErrCRLRollback]). The issuer has to be a trust anchor or intermediate of the snapshot, and has room for 64 lists
+// there, and has to be newer ([ErrCRLRollback]). The issuer has to be a trust anchor or intermediate of the snapshot, and has room for 256 lists
 // ([ErrFull]), so that none takes that of the others.
 //
 // The list's own times are not held against a clock: what it says is revoked is revoked.

@@ -20,7 +20,7 @@ const (
 	maxPEMCertificates   = 256
 	maxDistributionPoint = 16   // addresses that count of one certificate
 	maxCRLExtensions     = 64   // of a list; each is compared with those before it
-	maxCRLsPerSigner     = 64   // new ones are refused beyond it; stored ones load all the same
+	maxCRLsPerSigner     = 256  // new ones are refused beyond it; stored ones load all the same
 	maxPaths             = 32   // from one certificate to anchors
 	maxPathSteps         = 1024 // while looking for them
 	maxSerialSize        = 64   // bytes; RFC 5280 allows 20
