@@ -41,26 +41,22 @@ func run(ctx context.Context, engine *conclave.Engine, in io.Reader, out io.Writ
 	if err != nil {
 		return err
 	}
-	hello := func(tx *conclave.Tx) error {
-		_, errInit := tx.Proteus().Init(ctx)
-		preKey, errPreKey := tx.Proteus().LastResortPreKey(ctx)
-		unused, errKeyPackage := tx.ClientKeyPackages(ctx, 1, 1)
+	hello := func() error { // in no transaction: what others may use at once has to be durable
+		_, errInit := bot.Proteus().Init(ctx)
+		preKey, errPreKey := bot.Proteus().LastResortPreKey(ctx)
+		unused, errKeyPackage := bot.ClientKeyPackages(ctx, 1, 1)
 		if err := errors.Join(errInit, errPreKey, errKeyPackage); err != nil {
 			return err
 		}
 		return say(line{KeyPackage: unused[0].KeyPackage, PreKey: preKey})
 	}
-	for err = bot.Transaction(ctx, hello); err == nil && lines.More(); {
+	for err = hello(); err == nil && lines.More(); {
 		var l line
 		if err = lines.Decode(&l); err != nil {
 			break
 		}
 		// An answer leaves before its text counts as read: what goes wrong between the two costs a second answer, and never the first.
 		failed := bot.Transaction(ctx, func(tx *conclave.Tx) error {
-			if l.Welcome != nil {
-				_, err := tx.ProcessWelcome(ctx, l.Welcome, conclave.JoinOptions{})
-				return errors.Join(err, hello(tx))
-			}
 			texts, seal, err := open(ctx, tx, l)
 			for i := 0; i < len(texts) && err == nil; i++ {
 				answer := line{Protocol: l.Protocol, Chat: l.Chat}
@@ -70,6 +66,9 @@ func run(ctx context.Context, engine *conclave.Engine, in io.Reader, out io.Writ
 			}
 			return err
 		})
+		if failed == nil && l.Welcome != nil {
+			failed = hello()
+		}
 		if failed != nil && !conclave.IsIgnorable(failed) {
 			log.Print(failed) // the next line may do better
 		}
@@ -77,11 +76,13 @@ func run(ctx context.Context, engine *conclave.Engine, in io.Reader, out io.Writ
 	return err
 }
 
-// open reads a message of any protocol. It returns the texts in it, and what seals an answer for the same chat.
+// open reads a Welcome, or a message of any protocol. It returns the texts in it, and what seals an answer for the same chat.
 func open(ctx context.Context, tx *conclave.Tx, l line) (texts []conclave.Secret, seal func(text []byte) ([]byte, error), err error) {
-	switch l.Protocol {
-	case "mls":
-		id := conclave.ConversationID(l.Chat)
+	switch id, session := conclave.ConversationID(l.Chat), conclave.SessionID(l.Chat); {
+	case l.Welcome != nil:
+		_, err = tx.ProcessWelcome(ctx, l.Welcome, conclave.JoinOptions{})
+		return nil, nil, err
+	case l.Protocol == "mls":
 		seal = func(text []byte) ([]byte, error) { return tx.EncryptMessage(ctx, id, text) }
 		m, err := tx.DecryptMessage(ctx, id, l.Message)
 		for _, m := range append([]conclave.Released{{Message: m}}, m.Released...) { // those that came before their epoch's commit
@@ -90,10 +91,9 @@ func open(ctx context.Context, tx *conclave.Tx, l line) (texts []conclave.Secret
 			}
 		}
 		return texts, seal, err
-	case "proteus":
-		id := conclave.SessionID(l.Chat)
-		seal = func(text []byte) ([]byte, error) { return tx.Proteus().Encrypt(ctx, id, text) }
-		text, err := tx.Proteus().DecryptSafe(ctx, id, l.Message)
+	case l.Protocol == "proteus":
+		seal = func(text []byte) ([]byte, error) { return tx.Proteus().Encrypt(ctx, session, text) }
+		text, err := tx.Proteus().DecryptSafe(ctx, session, l.Message)
 		return append(texts, text), seal, err
 	}
 	return nil, nil, fmt.Errorf("no such protocol: %q", l.Protocol)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -147,6 +148,70 @@ func TestEchobot(t *testing.T) {
 	bot.stop()
 	if n := strings.Count(complaints.String(), "\n"); n != 3 || !strings.Contains(complaints.String(), "smoke") {
 		t.Errorf("it complained of %d lines, want 3:\n%s", n, complaints.String())
+	}
+}
+
+// durable is an output that looks whether each key package it gets is stored for all to see.
+type durable struct {
+	t      *testing.T
+	engine *conclave.Engine
+	offers int
+}
+
+func (d *durable) Write(b []byte) (int, error) {
+	var l line
+	if err := json.Unmarshal(b, &l); err != nil || l.KeyPackage == nil {
+		d.t.Errorf("it says %q, %v", b, err)
+		return len(b), nil
+	}
+	bot, err := d.engine.Client(d.t.Context(), "echobot", conclave.ClientOptions{})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	stored, err := bot.KeyPackages(d.t.Context())
+	if err != nil || !slices.ContainsFunc(stored, func(k conclave.KeyPackageEntry) bool { return bytes.Equal(k.KeyPackage, l.KeyPackage) }) {
+		d.t.Errorf("offer %d is not among the %d key packages in store, %v", d.offers, len(stored), err)
+	}
+	d.offers++
+	return len(b), nil
+}
+
+// TestOffersLast holds that a key package is said when it is durable, first and after a Welcome.
+func TestOffersLast(t *testing.T) {
+	ctx, ds := t.Context(), enginetest.NewDeliveryService()
+	engine, err := conclave.Open(ctx, "", conclave.Options{InMemory: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = engine.Close() }()
+	out := &durable{t: t, engine: engine}
+	if err := run(ctx, engine, strings.NewReader(""), out); err != nil {
+		t.Fatal(err)
+	}
+	alice, err := enginetest.Open(ctx, engine, ds, "alice", conclave.ClientOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bot, err := engine.Client(ctx, "echobot", conclave.ClientOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, err := bot.KeyPackages(ctx)
+	if err != nil || len(stored) != 1 {
+		t.Fatalf("%d key packages, %v", len(stored), err)
+	}
+	if err := alice.CreateConversation(ctx, "room", conclave.ConversationOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := alice.AddMembers(ctx, "room", stored[0].KeyPackage); err != nil {
+		t.Fatal(err)
+	}
+	var in bytes.Buffer
+	if err := json.NewEncoder(&in).Encode(line{Welcome: ds.Waiting("echobot", 1)[0].Message}); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(ctx, engine, &in, out); err != nil || out.offers != 3 {
+		t.Errorf("%d offers, want 3, %v", out.offers, err)
 	}
 }
 
