@@ -52,7 +52,12 @@ type (
 		issued  enrollment.Issued // its key is the receiver's
 		journal []byte
 	}
+	// unclaimEnrollment takes a claim back: what was to take the enrolment's place has
+	// not been staged, and the transaction may go on without it.
+	unclaimEnrollment struct{ tx *transaction }
 )
+
+func (unclaimEnrollment) letter() {}
 
 func newEnrollmentActor(s *System, c *client, e *entry) *enrollmentActor {
 	return &enrollmentActor{sys: s, client: c, entry: e}
@@ -77,9 +82,16 @@ func (a *enrollmentActor) handle(l letter) {
 	case prepare:
 		l.tx.actor.send(vote{participant: a.entry.actor})
 	case settle:
+		if t := l.tx.transport.Load(); t != nil && a.tx == l.tx && a.claimed {
+			a.client.setTransport(*t)
+		}
 		a.settled(l.tx, a.claimed)
 	case abort:
 		a.settled(l.tx, a.popped)
+	case unclaimEnrollment:
+		if a.tx == l.tx {
+			a.claimed = false
+		}
 	case closeActor:
 		if l.closed != nil {
 			close(l.closed)

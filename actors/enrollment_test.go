@@ -86,3 +86,20 @@ func TestEnrollmentLeavesTheTableBeforeItsEndIsKnown(t *testing.T) {
 		})
 	}
 }
+
+// TestRefusedPopKeepsTheStash: what a transaction could not take into memory it does
+// not take out of the store, though it goes on.
+func TestRefusedPopKeepsTheStash(t *testing.T) {
+	w := newWorld(t)
+	alice := w.peer(enrolled)
+	stashed := ask[messages.EnrollmentStashed](t, w.sys, alice.at(""), messages.StashEnrollment{Enrollment: alice.beginEnrollment()})
+	pop := messages.PopEnrollment{Handle: stashed.Handle}
+	tx := alice.begin()
+	w.sys.enrollments.Add(maxEnrollments)
+	wantError(t, alice.try(alice.in("", tx), pop), messages.ErrBusy)
+	w.sys.enrollments.Add(-maxEnrollments)
+	alice.finish(tx)
+	if err := alice.try(alice.at(""), pop); err != nil {
+		t.Error(err)
+	}
+}

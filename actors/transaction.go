@@ -23,6 +23,9 @@ type transaction struct {
 	// trusted is whom the client trusts by what the transaction has staged, nil where it
 	// has staged nothing of that.
 	trusted atomic.Pointer[pki.Snapshot]
+	// transport is what the client gets with a first credential that the transaction has
+	// staged, nil without one.
+	transport atomic.Pointer[messages.Transport]
 	// ended is closed when the actor answers nobody any more; nil without an actor.
 	ended chan struct{}
 }
