@@ -2,6 +2,7 @@ package conclave_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/conclave-mls/conclave"
@@ -65,4 +66,30 @@ func TestAbortedFirstCredentialLeavesNoTransport(t *testing.T) {
 	}
 	_, err = c.UpdateKeyMaterial(t.Context(), "room")
 	wantCode(t, err, conclave.CodeTransportNotProvided)
+}
+
+// TestCorrectedChainIsTaken: a chain without its intermediate is refused, and a whole one taken after it.
+func TestCorrectedChainIsTaken(t *testing.T) {
+	o := newOffice(t)
+	c := o.client(newWorld(t).engine, conclave.ClientOptions{NoCredential: true})
+	e, err := c.NewEnrollment(t.Context(), aliceEnrols)
+	w := &walk{t: t, o: o, e: must1(t, e, err)}
+	chain := w.toChain(w.toToken())
+	leaf, _, _ := strings.Cut(chain, "-----END CERTIFICATE-----")
+	_, err = c.InstallCertificate(t.Context(), e, leaf+"-----END CERTIFICATE-----\n")
+	wantCode(t, err, conclave.CodeEnrollment)
+	refused := errors.New("the application changes its mind")
+	err = c.Transaction(t.Context(), func(tx *conclave.Tx) error {
+		_, err := tx.InstallCertificate(t.Context(), e, chain)
+		return errors.Join(err, refused)
+	})
+	if !errors.Is(err, refused) || conclaveIs(err, conclave.CodeEnrollment) {
+		t.Fatalf("the whole chain: %v", err)
+	}
+	if _, err = c.InstallCertificate(t.Context(), e, "no PEM"); err == nil {
+		t.Error("a chain that is none was taken for the one before it")
+	}
+	if _, err = c.InstallCertificate(t.Context(), e, chain); err != nil {
+		t.Errorf("the whole chain: %v", err)
+	}
 }

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/conclave-mls/conclave/enrollment"
@@ -216,12 +217,18 @@ func (a *enrollmentActor) claim(t *task, r claimEnrollment) (messages.Reply, err
 // copy of its key.
 func (a *enrollmentActor) issued(tx *transaction, chain string) (enrollment.Issued, error) {
 	now := a.sys.options.Now()
-	if chain != "" && a.enrollment.Step() != enrollment.StepIssued {
+	if chain != "" {
+		a.enrollment.RejectCertificate() // of a transaction that was aborted
 		if err := a.enrollment.CertificateResponse(now, []byte(chain)); err != nil {
 			return enrollment.Issued{}, err
 		}
 	}
 	issued, err := a.enrollment.Issued(now, a.client.trust(tx))
+	if errors.Is(err, enrollment.ErrUntrusted) {
+		// Another chain may do, for example one with its intermediates.
+		a.enrollment.RejectCertificate()
+		return enrollment.Issued{}, errors.Join(err, a.keep())
+	}
 	issued.SignatureKey = issued.SignatureKey.Clone()
 	return issued, err
 }
