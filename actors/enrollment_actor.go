@@ -233,19 +233,17 @@ func (a *enrollmentActor) issued(tx *transaction, chain string) (enrollment.Issu
 	return issued, err
 }
 
-// end forgets the enrolment at once.
+// end forgets the enrolment at once, also one that a transaction has popped: its stash
+// goes with the transaction or stays. The journal is gone before another can begin.
 func (a *enrollmentActor) end(forget bool) error {
-	if a.tx != nil {
-		return messages.ErrEnrollmentNotFound // its transaction decides
+	var err error
+	if forget && a.journal != nil {
+		changes := new(store.ChangeSet)
+		changes.Delete(a.journal)
+		err = a.sys.apply(changes)
 	}
-	journal := a.journal
 	a.finish()
-	if !forget || journal == nil {
-		return nil
-	}
-	changes := new(store.ChangeSet)
-	changes.Delete(journal)
-	return a.sys.apply(changes)
+	return err
 }
 
 // settled hears the end of the transaction.

@@ -103,3 +103,27 @@ func TestRefusedPopKeepsTheStash(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestEndEnrollmentThatATransactionHasPopped ends it, and leaves its stash to the
+// transaction.
+func TestEndEnrollmentThatATransactionHasPopped(t *testing.T) {
+	w := newWorld(t)
+	alice := w.peer(enrolled)
+	stashed := ask[messages.EnrollmentStashed](t, w.sys, alice.at(""), messages.StashEnrollment{Enrollment: alice.beginEnrollment()})
+	pop := messages.PopEnrollment{Handle: stashed.Handle}
+	for _, commit := range []bool{false, true} {
+		tx := alice.begin()
+		popped := ask[messages.EnrollmentBegun](t, w.sys, alice.in("", tx), pop)
+		ask[messages.EnrollmentEnded](t, w.sys, alice.at(""), messages.EndEnrollment{Enrollment: popped.Enrollment})
+		wantError(t, alice.try(alice.in("", tx), messages.StashEnrollment{Enrollment: popped.Enrollment}), messages.ErrEnrollmentNotFound)
+		if commit {
+			alice.finish(tx)
+		} else {
+			alice.abort(tx)
+		}
+		if n, counted := w.enrollmentRows(), w.sys.enrollments.Load(); n > 0 || counted > 0 {
+			t.Errorf("%d rows and %d enrolments are left", n, counted)
+		}
+	}
+	wantError(t, alice.try(alice.at(""), pop), messages.ErrEnrollmentNotFound)
+}
