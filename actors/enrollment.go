@@ -147,7 +147,7 @@ func (s *System) beginEnrollment(ctx context.Context, at place, r messages.Begin
 		if !at.client.trust(at.tx).HasTrustAnchor() {
 			return nil, messages.ErrPKIEnvironmentUnset // the end of it could not be stored
 		}
-		return s.openJournal(ctx, at, r)
+		return s.beginJournal(ctx, at, r)
 	}
 	id, err := s.newEnrollmentID()
 	if err != nil {
@@ -279,6 +279,16 @@ func journalID(cs mlsgroup.CipherSuite) (messages.EnrollmentID, error) {
 	return messages.EnrollmentID([]byte{byte(scheme >> 8), byte(scheme)}), nil
 }
 
+// beginJournal is openJournal until nobody comes between.
+func (s *System) beginJournal(ctx context.Context, at place, r messages.BeginEnrollment) (messages.Reply, error) {
+	for {
+		reply, err := s.openJournal(ctx, at, r)
+		if !errors.Is(err, errJournalChanged) {
+			return reply, err
+		}
+	}
+}
+
 // openJournal resumes the enrolment in the journal if it is the one that is asked for,
 // else begins one and writes it down: its account key exists before anything is sent.
 func (s *System) openJournal(ctx context.Context, at place, r messages.BeginEnrollment) (messages.Reply, error) {
@@ -298,9 +308,11 @@ func (s *System) openJournal(ctx context.Context, at place, r messages.BeginEnro
 	if err != nil {
 		return nil, s.storeError(err)
 	}
-	open := openEnrollment{journal: key, purpose: wanted}
+	defer clear(found[0])
+	open := openEnrollment{journal: key, found: found[0], purpose: wanted}
 	if found[0] != nil {
 		kept, state, err := parseJournal(found[0])
+		defer state.Wipe()
 		if err != nil {
 			return nil, err
 		}

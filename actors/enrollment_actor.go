@@ -37,6 +37,7 @@ type (
 		messages.Step
 		enrollment *enrollment.Enrollment
 		journal    []byte // nil: none
+		found      []byte // what the caller has read in the journal; nil: nothing
 		purpose    [32]byte
 		resumed    bool
 	}
@@ -59,6 +60,9 @@ type (
 )
 
 func (unclaimEnrollment) letter() {}
+
+// errJournalChanged: the journal is not what the caller has read.
+var errJournalChanged = errors.New("enrollment: the journal has changed")
 
 func newEnrollmentActor(s *System, c *client, e *entry) *enrollmentActor {
 	return &enrollmentActor{sys: s, client: c, entry: e}
@@ -128,6 +132,18 @@ func (a *enrollmentActor) serve(t *task) (messages.Reply, error) {
 func (a *enrollmentActor) open(t *task, r openEnrollment) (messages.Reply, error) {
 	if a.enrollment != nil || a.tx != nil {
 		return nil, messages.ErrEnrollmentRunning
+	}
+	if r.journal != nil {
+		// Another may have run from beginning to end since the caller has looked.
+		now, err := a.sys.store.GetMany(r.journal)
+		if err != nil {
+			return nil, a.sys.storeError(err)
+		}
+		changed := !bytes.Equal(now[0], r.found)
+		clear(now[0])
+		if changed {
+			return nil, errJournalChanged
+		}
 	}
 	a.entry.hold()
 	a.entry.over.Store(false) // there was one before it

@@ -1,11 +1,13 @@
 package actors
 
 import (
+	"bytes"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/store"
 )
 
 // enrolled is a client whose id is of the form of Wire's.
@@ -126,4 +128,55 @@ func TestEndEnrollmentThatATransactionHasPopped(t *testing.T) {
 		}
 	}
 	wantError(t, alice.try(alice.at(""), pop), messages.ErrEnrollmentNotFound)
+}
+
+// interruptedReader calls between once, after it has read a key and before it answers.
+type interruptedReader struct {
+	store.Reader
+	key     []byte
+	between func()
+}
+
+func (r *interruptedReader) GetMany(keys ...[]byte) ([][]byte, error) {
+	values, err := r.Reader.GetMany(keys...)
+	if f := r.between; f != nil && len(keys) == 1 && bytes.Equal(keys[0], r.key) {
+		r.between = nil
+		f()
+	}
+	return values, err
+}
+
+// TestEnrollmentJournalReadTooEarly: between an enrolment's look into the journal and
+// its begin another begins and stops. There is one account key nevertheless.
+func TestEnrollmentJournalReadTooEarly(t *testing.T) {
+	reader := new(interruptedReader)
+	w := newWorld(t, func(o *Options) { reader.Reader, o.read = o.Store, reader })
+	alice := w.peer(enrolled)
+	c, _ := w.sys.clients.load(alice.instance)
+	id, err := journalID(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := place{client: c}
+	open := func() (messages.EnrollmentBegun, error) {
+		reply, err := w.sys.beginJournal(t.Context(), at, messages.BeginEnrollment{
+			CipherSuite: 1, DisplayName: "Alice Smith", Handle: "alice_wire", Lifetime: time.Hour, Directory: "https://ca.test/directory", Journal: true,
+		})
+		if err != nil {
+			return messages.EnrollmentBegun{}, err
+		}
+		return reply.(messages.EnrollmentBegun), nil
+	}
+	var other messages.EnrollmentBegun
+	reader.key = c.journalKey(id)
+	reader.between = func() {
+		if other, err = open(); err != nil {
+			t.Error(err)
+		}
+		ask[messages.EnrollmentEnded](t, w.sys, alice.at(""), messages.EndEnrollment{Enrollment: other.Enrollment})
+	}
+	begun, err := open()
+	if err != nil || other.Resumed || !begun.Resumed {
+		t.Errorf("the first is resumed: %v, the second: %v, %v", other.Resumed, begun.Resumed, err)
+	}
 }
