@@ -382,8 +382,10 @@ func (s *System) saveIssued(ctx context.Context, at place, r messages.InstallCer
 			return nil, err
 		}
 	}
-	saved, err := s.perform(ctx, at, "", messages.SaveX509Credential{CipherSuite: cs, Chain: issued.Chain, SignaturePrivate: issued.SignatureKey.Clone()})
+	private := issued.SignatureKey.Clone()
+	saved, err := s.perform(ctx, at, "", messages.SaveX509Credential{CipherSuite: cs, Chain: issued.Chain, SignaturePrivate: private})
 	if err != nil {
+		private.Wipe()
 		return nil, err
 	}
 	if claimed.journal != nil {

@@ -146,7 +146,7 @@ func (a *enrollmentActor) open(t *task, r openEnrollment) (messages.Reply, error
 		}
 	}
 	a.entry.hold()
-	a.entry.over.Store(false) // there was one before it
+	a.entry.over.Store(false)
 	if a.sys.enrollments.Add(1) > maxEnrollments {
 		a.over()
 		return nil, messages.ErrBusy

@@ -2,6 +2,8 @@ package actors
 
 import (
 	"bytes"
+	"context"
+	"crypto/rand"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -178,5 +180,31 @@ func TestEnrollmentJournalReadTooEarly(t *testing.T) {
 	begun, err := open()
 	if err != nil || other.Resumed || !begun.Resumed {
 		t.Errorf("the first is resumed: %v, the second: %v, %v", other.Resumed, begun.Resumed, err)
+	}
+}
+
+// cancelling is a source of randomness that ends a context when it is read.
+type cancelling struct{ cancel atomic.Pointer[context.CancelFunc] }
+
+func (c *cancelling) Read(p []byte) (int, error) {
+	if cancel := c.cancel.Load(); cancel != nil {
+		(*cancel)()
+	}
+	return rand.Read(p)
+}
+
+// TestEnrollmentThatWasNeverOpenedLeavesNoRow: the caller gives up while the keys are
+// computed.
+func TestEnrollmentThatWasNeverOpenedLeavesNoRow(t *testing.T) {
+	r := new(cancelling)
+	w := newWorld(t, func(o *Options) { o.Rand = r })
+	alice := w.peer(enrolled)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r.cancel.Store(&cancel)
+	_, err := w.sys.Ask(ctx, alice.at(""), messages.BeginEnrollment{DisplayName: "Alice Smith", Handle: "alice_wire", Lifetime: time.Hour})
+	wantError(t, err, context.Canceled)
+	if n := w.enrollmentRows(); n > 0 {
+		t.Errorf("%d rows are left", n)
 	}
 }
