@@ -184,7 +184,9 @@ func TestEnrollmentJournalReadTooEarly(t *testing.T) {
 }
 
 // cancelling is a source of randomness that ends a context when it is read.
-type cancelling struct{ cancel atomic.Pointer[context.CancelFunc] }
+type cancelling struct {
+	cancel atomic.Pointer[context.CancelFunc]
+}
 
 func (c *cancelling) Read(p []byte) (int, error) {
 	if cancel := c.cancel.Load(); cancel != nil {
