@@ -152,7 +152,7 @@ func (s *System) beginEnrollment(ctx context.Context, at place, r messages.Begin
 		if !at.client.trust(at.tx).HasTrustAnchor() {
 			return nil, messages.ErrPKIEnvironmentUnset // the end of it could not be stored
 		}
-		return s.openJournal(ctx, at, r)
+		return s.beginJournal(ctx, at, r)
 	}
 	id, err := s.newEnrollmentID()
 	if err != nil {
@@ -222,6 +222,7 @@ func (s *System) stashEnrollment(ctx context.Context, at place, r messages.Stash
 	state := reply.(enrollmentClaimed).state
 	defer state.Wipe()
 	if _, err := s.askClient(context.WithoutCancel(ctx), at, putEnrollment{handle: handle, state: state}); err != nil {
+		s.unclaim(at, r.Enrollment)
 		return nil, err
 	}
 	return messages.EnrollmentStashed{Handle: handle}, nil
@@ -241,15 +242,35 @@ func (s *System) popEnrollment(ctx context.Context, at place, r messages.PopEnro
 	}
 	state := reply.(enrollmentTaken).state
 	defer state.Wipe()
+	// The stash is staged to go; the caller's context does not part it from the enrolment.
+	ctx = context.WithoutCancel(ctx)
+	if err := s.openStash(ctx, at, id, state); err != nil {
+		// The transaction may go on, and must not take away what it has not opened. Where
+		// this fails as well, it has been aborted.
+		_, back := s.askClient(ctx, at, putEnrollment{handle: r.Handle, state: state})
+		return nil, errors.Join(err, back)
+	}
+	return messages.EnrollmentBegun{Enrollment: id}, nil
+}
+
+func (s *System) openStash(ctx context.Context, at place, id messages.EnrollmentID, state secret.Bytes) error {
 	popped, err := enrollment.Unmarshal(state)
 	if err != nil {
-		return nil, fmt.Errorf("%w: enrollment: %w", messages.ErrCorrupt, err)
+		return fmt.Errorf("%w: enrollment: %w", messages.ErrCorrupt, err)
 	}
 	if err := s.openEnrollment(ctx, at, id, openEnrollment{enrollment: popped}); err != nil {
 		popped.Wipe()
-		return nil, err
+		return err
 	}
-	return messages.EnrollmentBegun{Enrollment: id}, nil
+	return nil
+}
+
+// unclaim gives an enrolment back that a step has claimed and then failed.
+func (s *System) unclaim(at place, id messages.EnrollmentID) {
+	if e := s.find(enrollmentKey(at.client, id)); e != nil {
+		e.actor.send(unclaimEnrollment{at.tx})
+		s.letGo(e)
+	}
 }
 
 // journalID is the name of the one enrolment of a signature scheme that has a journal,
@@ -261,6 +282,16 @@ func journalID(cs mlsgroup.CipherSuite) (messages.EnrollmentID, error) {
 	}
 	scheme := suite.SignatureScheme()
 	return messages.EnrollmentID([]byte{byte(scheme >> 8), byte(scheme)}), nil
+}
+
+// beginJournal is openJournal until nobody comes between.
+func (s *System) beginJournal(ctx context.Context, at place, r messages.BeginEnrollment) (messages.Reply, error) {
+	for {
+		reply, err := s.openJournal(ctx, at, r)
+		if !errors.Is(err, errJournalChanged) {
+			return reply, err
+		}
+	}
 }
 
 // openJournal resumes the enrolment in the journal if it is the one that is asked for,
@@ -282,9 +313,11 @@ func (s *System) openJournal(ctx context.Context, at place, r messages.BeginEnro
 	if err != nil {
 		return nil, s.storeError(err)
 	}
-	open := openEnrollment{journal: key, purpose: wanted}
+	defer clear(found[0])
+	open := openEnrollment{journal: key, found: found[0], purpose: wanted}
 	if found[0] != nil {
 		kept, state, err := parseJournal(found[0])
+		defer state.Wipe()
 		if err != nil {
 			return nil, err
 		}
@@ -330,10 +363,21 @@ func (s *System) installCertificate(ctx context.Context, at place, r messages.In
 	if err != nil {
 		return nil, err
 	}
-	claimed := reply.(enrollmentClaimed)
+	saved, err := s.saveIssued(context.WithoutCancel(ctx), at, r, reply.(enrollmentClaimed))
+	if err != nil {
+		s.unclaim(at, r.Enrollment)
+		return nil, err
+	}
+	if r.First {
+		at.tx.transport.Store(&r.Transport)
+	}
+	return saved, nil
+}
+
+// saveIssued stages the credential, and what happens together with it.
+func (s *System) saveIssued(ctx context.Context, at place, r messages.InstallCertificate, claimed enrollmentClaimed) (messages.Reply, error) {
 	issued := claimed.issued
 	defer issued.SignatureKey.Wipe()
-	ctx = context.WithoutCancel(ctx)
 	cs := mlsgroup.CipherSuite(issued.CipherSuite)
 	if r.Rotation != nil {
 		if err := checkRotation(r.Rotation, cs); err != nil {
@@ -348,8 +392,10 @@ func (s *System) installCertificate(ctx context.Context, at place, r messages.In
 			return nil, err
 		}
 	}
-	saved, err := s.perform(ctx, at, "", messages.SaveX509Credential{CipherSuite: cs, Chain: issued.Chain, SignaturePrivate: issued.SignatureKey.Clone()})
+	private := issued.SignatureKey.Clone()
+	saved, err := s.perform(ctx, at, "", messages.SaveX509Credential{CipherSuite: cs, Chain: issued.Chain, SignaturePrivate: private})
 	if err != nil {
+		private.Wipe()
 		return nil, err
 	}
 	if claimed.journal != nil {
@@ -367,10 +413,17 @@ func (s *System) installCertificate(ctx context.Context, at place, r messages.In
 			return nil, err
 		}
 	}
-	if r.First {
-		at.client.setTransport(r.Transport)
-	}
 	return saved, nil
+}
+
+// transport is the client's as the transaction sees it.
+func (c *client) transport(tx *transaction) messages.Transport {
+	if tx != nil {
+		if staged := tx.transport.Load(); staged != nil {
+			return *staged
+		}
+	}
+	return c.config.Load().transport
 }
 
 // setTransport replaces the transport and nothing else.

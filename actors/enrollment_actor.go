@@ -2,6 +2,7 @@ package actors
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/conclave-mls/conclave/enrollment"
@@ -36,6 +37,7 @@ type (
 		messages.Step
 		enrollment *enrollment.Enrollment
 		journal    []byte // nil: none
+		found      []byte // what the caller has read in the journal; nil: nothing
 		purpose    [32]byte
 		resumed    bool
 	}
@@ -52,7 +54,15 @@ type (
 		issued  enrollment.Issued // its key is the receiver's
 		journal []byte
 	}
+	// unclaimEnrollment takes a claim back: what was to take the enrolment's place has
+	// not been staged, and the transaction may go on without it.
+	unclaimEnrollment struct{ tx *transaction }
 )
+
+func (unclaimEnrollment) letter() {}
+
+// errJournalChanged: the journal is not what the caller has read.
+var errJournalChanged = errors.New("enrollment: the journal has changed")
 
 func newEnrollmentActor(s *System, c *client, e *entry) *enrollmentActor {
 	return &enrollmentActor{sys: s, client: c, entry: e}
@@ -77,9 +87,16 @@ func (a *enrollmentActor) handle(l letter) {
 	case prepare:
 		l.tx.actor.send(vote{participant: a.entry.actor})
 	case settle:
+		if t := l.tx.transport.Load(); t != nil && a.tx == l.tx && a.claimed {
+			a.client.setTransport(*t)
+		}
 		a.settled(l.tx, a.claimed)
 	case abort:
 		a.settled(l.tx, a.popped)
+	case unclaimEnrollment:
+		if a.tx == l.tx {
+			a.claimed = false
+		}
 	case closeActor:
 		if l.closed != nil {
 			close(l.closed)
@@ -116,8 +133,20 @@ func (a *enrollmentActor) open(t *task, r openEnrollment) (messages.Reply, error
 	if a.enrollment != nil || a.tx != nil {
 		return nil, messages.ErrEnrollmentRunning
 	}
+	if r.journal != nil {
+		// Another may have run from beginning to end since the caller has looked.
+		now, err := a.sys.store.GetMany(r.journal)
+		if err != nil {
+			return nil, a.sys.storeError(err)
+		}
+		changed := !bytes.Equal(now[0], r.found)
+		clear(now[0])
+		if changed {
+			return nil, errJournalChanged
+		}
+	}
 	a.entry.hold()
-	a.entry.over.Store(false) // there was one before it
+	a.entry.over.Store(false)
 	if a.sys.enrollments.Add(1) > maxEnrollments {
 		a.over()
 		return nil, messages.ErrBusy
@@ -204,29 +233,33 @@ func (a *enrollmentActor) claim(t *task, r claimEnrollment) (messages.Reply, err
 // copy of its key.
 func (a *enrollmentActor) issued(tx *transaction, chain string) (enrollment.Issued, error) {
 	now := a.sys.options.Now()
-	if chain != "" && a.enrollment.Step() != enrollment.StepIssued {
+	if chain != "" {
+		a.enrollment.RejectCertificate() // of a transaction that was aborted
 		if err := a.enrollment.CertificateResponse(now, []byte(chain)); err != nil {
 			return enrollment.Issued{}, err
 		}
 	}
 	issued, err := a.enrollment.Issued(now, a.client.trust(tx))
+	if errors.Is(err, enrollment.ErrUntrusted) {
+		// Another chain may do, for example one with its intermediates.
+		a.enrollment.RejectCertificate()
+		return enrollment.Issued{}, errors.Join(err, a.keep())
+	}
 	issued.SignatureKey = issued.SignatureKey.Clone()
 	return issued, err
 }
 
-// end forgets the enrolment at once.
+// end forgets the enrolment at once, also one that a transaction has popped: its stash
+// goes with the transaction or stays. The journal is gone before another can begin.
 func (a *enrollmentActor) end(forget bool) error {
-	if a.tx != nil {
-		return messages.ErrEnrollmentNotFound // its transaction decides
+	var err error
+	if forget && a.journal != nil {
+		changes := new(store.ChangeSet)
+		changes.Delete(a.journal)
+		err = a.sys.apply(changes)
 	}
-	journal := a.journal
 	a.finish()
-	if !forget || journal == nil {
-		return nil
-	}
-	changes := new(store.ChangeSet)
-	changes.Delete(journal)
-	return a.sys.apply(changes)
+	return err
 }
 
 // settled hears the end of the transaction.

@@ -60,7 +60,7 @@ func (s *System) newHistory(ctx context.Context, at place, id messages.Conversat
 	defer bundle.Wipe()
 	h := &history{keyPackage: bundle.KeyPackage, secret: bundle.Marshal()}
 	h.message = h.secret
-	if preparer, ok := at.client.config.Load().transport.(messages.HistoryPreparer); ok {
+	if preparer, ok := at.client.transport(at.tx).(messages.HistoryPreparer); ok {
 		if at.tx != nil {
 			ctx = messages.WithTransaction(ctx, at.tx.id)
 		}

@@ -117,7 +117,7 @@ func (c *conversation) joinExternally(st *stage, t *task, r join) (messages.Repl
 	if err != nil {
 		return nil, invalidMessage(err)
 	}
-	if c.client.config.Load().transport == nil {
+	if c.client.transport(st.tx) == nil {
 		return nil, messages.ErrNoTransport
 	}
 	// A new join ends an older one, for good: it will not be merged.

@@ -42,7 +42,7 @@ var errNoVerdict = errors.New("actors: no verdict")
 // call the ratchet goes to disk with the record; a transaction stages it and reserves
 // it, so that an abort burns it.
 func (c *conversation) send(st *stage, t *task, f *inflight, credential *credentialRecord) error {
-	transport := c.client.config.Load().transport
+	transport := c.client.transport(st.tx)
 	if transport == nil {
 		return messages.ErrNoTransport
 	}

@@ -282,6 +282,7 @@ func (s *System) acquire(c *client, key entryKey) *entry {
 			case entrySession:
 				e.actor = s.host.spawn(newSession(s, c, e))
 			case entryEnrollment:
+				e.over.Store(true) // until one is opened in it
 				e.actor = s.host.spawn(newEnrollmentActor(s, c, e))
 			}
 		}

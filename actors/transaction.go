@@ -25,6 +25,9 @@ type transaction struct {
 	trusted atomic.Pointer[pki.Snapshot]
 	// points are the distribution points that its steps have noted.
 	points pointChanges
+	// transport is what the client gets with a first credential that the transaction has
+	// staged, nil without one.
+	transport atomic.Pointer[messages.Transport]
 	// ended is closed when the actor answers nobody any more; nil without an actor.
 	ended chan struct{}
 }

@@ -50,6 +50,18 @@ func (e *Enrollment) Issued(now time.Time, trust *pki.Snapshot) (Issued, error) 
 	return Issued{e.config.CipherSuite, e.config.ClientID, e.state.chain, e.signatureKey.public, e.signatureKey.private}, nil
 }
 
+// RejectCertificate takes back the step to [StepIssued]: the chain is not believed, and
+// another may come as the response, or be asked for after [Enrollment.Retry]. Elsewhere it
+// does nothing.
+func (e *Enrollment) RejectCertificate() {
+	if e.state.step != StepIssued {
+		return
+	}
+	next := e.state
+	next.step, next.out, next.chain = StepCertificate, StepCertificate, nil
+	e.settle(next)
+}
+
 func acceptCertificate(e *Enrollment, next *state, r reply) error {
 	if err := next.order.check(r.now); err != nil {
 		return err
