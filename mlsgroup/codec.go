@@ -180,7 +180,7 @@ func (r *reader) groupID() []byte {
 // value in memory.
 func (r *reader) vector(most int, item func(*reader)) {
 	body := r.opaque()
-	if r.err != nil {
+	if r.err != nil || len(body) == 0 {
 		return
 	}
 	sub := reader{b: body}

@@ -97,8 +97,13 @@ func (s *ecdsaScheme) sign(private, message []byte) ([]byte, error) {
 }
 
 func (s *ecdsaScheme) verify(pub, message, sig []byte) bool {
-	key, ok := s.ready(pub)
-	return ok && key.verify(message, sig)
+	key, ok := s.parse(pub)
+	return ok && (&ecdsaKey{s, key}).verify(message, sig)
+}
+
+func (s *ecdsaScheme) verifyParts(pub, sig []byte, message [][]byte) bool {
+	key, ok := s.parse(pub)
+	return ok && (&ecdsaKey{s, key}).verifyParts(sig, message...)
 }
 
 func (s *ecdsaScheme) ready(pub []byte) (readyKey, bool) {
@@ -111,8 +116,10 @@ type ecdsaKey struct {
 	key *ecdsa.PublicKey
 }
 
-func (k *ecdsaKey) verify(message, sig []byte) bool {
+func (k *ecdsaKey) verify(message, sig []byte) bool { return k.verifyParts(sig, message) }
+
+func (k *ecdsaKey) verifyParts(sig []byte, message ...[]byte) bool {
 	var digest [maxHashSize]byte
-	k.s.hash.sum(&digest, message)
+	k.s.hash.sum(&digest, message...)
 	return ecdsa.VerifyASN1(k.key, digest[:k.s.hash.size()], sig)
 }
