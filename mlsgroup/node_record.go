@@ -100,7 +100,7 @@ func loadTree(s *primitive.Suite, leafCount LeafCount, nodes, unmerged []nodeRec
 		return nil, recordError("tree of %d leaves with %d nodes", leafCount, len(nodes))
 	}
 	var (
-		b       = treeBuilder{given: make([]builtNode, 0, len(nodes))}
+		b     = treeBuilder{given: make([]builtNode, 0, len(nodes))}
 		parts = nodeReader{hashSize: s.HashSize()}
 	)
 	for at, r := range nodes {
