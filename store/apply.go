@@ -71,8 +71,12 @@ func measure(sets []*ChangeSet) (count, size int, err error) {
 // fill seals straight into the batch.
 func (s *Store) fill(b *pebble.Batch, sets []*ChangeSet) (err error) {
 	scratch := make([]byte, 0, 128)
-	for _, c := range sets {
+	ranges := ranges{db: s.db}
+	defer ranges.close()
+	for i, c := range sets {
+		at := -1
 		for op := range c.All() {
+			at++
 			switch op.Kind {
 			case OpPut:
 				d := b.SetDeferred(len(op.Key), sealedLen(len(op.Value)))
@@ -84,7 +88,7 @@ func (s *Store) fill(b *pebble.Batch, sets []*ChangeSet) (err error) {
 			case OpDelete:
 				err = b.Delete(op.Key, nil)
 			case OpDeleteRange:
-				err = b.DeleteRange(op.Key, op.High, nil)
+				err = ranges.delete(b, sets[:i+1], at, op.Key, op.High)
 			}
 			if err != nil {
 				return fmt.Errorf("store: batch: %w", err)
