@@ -37,7 +37,7 @@ func (wake) letter() {}
 
 func newConversation(s *System, c *client, e *entry) *conversation {
 	made := &conversation{sys: s, id: e.key.id, key: s.keys.Conversation(c.keys, []byte(e.key.id))}
-	made.queue = queue{client: c, entry: e, granted: made.begin}
+	made.queue = queue{client: c, entry: e, granted: made.begin, most: int(s.options.Step)}
 	return made
 }
 

@@ -64,13 +64,14 @@ func decrypted(t *task, list []inbound) (reply messages.Reply, rest []inbound, e
 // between them. It stops where a task begins that has to wait, and tells how many
 // messages it has dealt with.
 func (c *conversation) decryptMany(st *stage, list []inbound) int {
+	most := c.sys.options.Step.Or(maxRun)
 	for done := 0; done < len(list); {
 		in := &list[done]
 		c.serving = in.task
 		if done > 0 && in.task != list[done-1].task && in.task.tx == nil && c.held(in.task) {
 			return done
 		}
-		if n := c.openRun(st, list[done:min(len(list), done+maxRun)]); n > 0 {
+		if n := c.openRun(st, list[done:min(len(list), done+most)]); n > 0 {
 			done += n
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/conclave-mls/conclave/internal/step"
 	"github.com/conclave-mls/conclave/mlsgroup"
 	"github.com/conclave-mls/conclave/pki"
 	"github.com/conclave-mls/conclave/store"
@@ -60,6 +61,9 @@ type Options struct {
 	// conversation: 0 is 4,096 and 64 MiB.
 	MaxConversationRequests int64
 	MaxConversationBytes    int64
+
+	// Step bounds what is taken together. It is for tests; see package step.
+	Step step.Bound
 
 	host  func() host                     // nil: protoactor
 	apply func(...*store.ChangeSet) error // nil: the Store's

@@ -67,7 +67,7 @@ func Start(o Options) (*System, error) {
 		keys:          o.Store.Keys(),
 		memory:        pki.NewMemory(maxRemembered),
 		host:          o.host(),
-		openers:       newOpeners(o.Logger),
+		openers:       newOpeners(o.Logger, o.Step),
 		crowded:       make(chan struct{}, 1),
 		swept:         make(chan struct{}),
 		started:       time.Now(),
