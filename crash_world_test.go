@@ -14,6 +14,7 @@ import (
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/internal/crashfs"
+	"github.com/conclave-mls/conclave/internal/extreme"
 	"github.com/conclave-mls/conclave/tests/enginetest"
 )
 
@@ -22,6 +23,7 @@ import (
 type crashWorld struct {
 	t       *testing.T
 	fs      vfs.FS
+	set     extreme.Setting
 	engine  *conclave.Engine
 	ds      *enginetest.DeliveryService
 	devices map[conclave.ClientID]*enginetest.Device
@@ -64,14 +66,20 @@ type ledger struct {
 
 const crashDir = "state/engine"
 
+// openOn opens an engine in a directory of a file system, at an extreme.
+func openOn(ctx context.Context, fs vfs.FS, dir string, x extreme.Setting, o conclave.Options) (*conclave.Engine, error) {
+	o.StateBytes, o.CacheBytes, o.LeaseGenerations = x.StateBytes, x.CacheBytes, x.LeaseGenerations
+	return conclave.OpenOn(x.Open(ctx), fs, dir, o)
+}
+
 // crashOptions let conversations leave memory as soon as they rest, so that every step begins with what is stored.
 func crashOptions() conclave.Options {
 	return conclave.Options{Key: testKey, RetryPause: time.Millisecond, SendTimeout: 10 * time.Second, IdleAfter: -1, StateBytes: 1}
 }
 
-func newCrashWorld(t *testing.T, fs vfs.FS, ds *enginetest.DeliveryService, witness *enginetest.Witness) *crashWorld {
+func newCrashWorld(t *testing.T, fs vfs.FS, x extreme.Setting, ds *enginetest.DeliveryService, witness *enginetest.Witness) *crashWorld {
 	return &crashWorld{
-		t: t, fs: fs, ds: ds, witness: witness, settled: make(chan struct{}, 1),
+		t: t, fs: fs, set: x, ds: ds, witness: witness, settled: make(chan struct{}, 1),
 		devices: make(map[conclave.ClientID]*enginetest.Device), answered: make(map[delivery]bool),
 	}
 }
@@ -80,7 +88,7 @@ func newCrashWorld(t *testing.T, fs vfs.FS, ds *enginetest.DeliveryService, witn
 func (w *crashWorld) open() {
 	w.t.Helper()
 	var err error
-	if w.engine, err = conclave.OpenOn(w.t.Context(), w.fs, crashDir, crashOptions()); err != nil {
+	if w.engine, err = openOn(w.t.Context(), w.fs, crashDir, w.set, crashOptions()); err != nil {
 		w.t.Fatalf("open: %v", err)
 	}
 }

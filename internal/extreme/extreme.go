@@ -5,6 +5,7 @@ package extreme
 import (
 	"context"
 	"os"
+	"testing"
 
 	"github.com/conclave-mls/conclave/internal/step"
 )
@@ -42,6 +43,14 @@ func Over(n uint64) []Setting {
 		return product[:]
 	}
 	return []Setting{Of(n)}
+}
+
+// Run runs a test in the settings that are Over(n).
+func Run(t *testing.T, n uint64, f func(t *testing.T, s Setting)) {
+	t.Helper()
+	for _, s := range Over(n) {
+		t.Run(s.Name, func(t *testing.T) { f(t, s) })
+	}
 }
 
 // Open returns the context to open an engine with.
