@@ -112,3 +112,19 @@ func TestFinalizeForEver(t *testing.T) {
 		}
 	}
 }
+
+// TestRejectedCertificate takes an issued certificate back. What is marshalled then is read
+// again, and the certificate comes once more.
+func TestRejectedCertificate(t *testing.T) {
+	w := newWorld(t, 1)
+	w.until(enrollment.StepIssued)
+	w.e.RejectCertificate()
+	var err error
+	w.e, err = enrollment.Unmarshal(w.stash())
+	w.must(err)
+	if !w.e.Waiting() || w.e.Step() != enrollment.StepCertificate {
+		t.Errorf("it is at %v, waiting: %t", w.e.Step(), w.e.Waiting())
+	}
+	w.e.Retry()
+	w.until(enrollment.StepIssued)
+}
