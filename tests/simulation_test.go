@@ -56,7 +56,11 @@ func play(t *testing.T, n uint64, set func(engine uint64) extreme.Setting) {
 	t.Parallel()
 	defer func() {
 		if t.Failed() {
-			t.Logf("to play it again: go test ./tests -run TestSimulation -seed %d -seeds 1 -steps %d", n, *steps)
+			whole := ""
+			if extreme.Whole() {
+				whole = "CONCLAVE_EXTREMES=1 "
+			}
+			t.Logf("to play it again: %sgo test ./tests -run TestSimulation -seed %d -seeds 1 -steps %d", whole, n, *steps)
 		}
 	}()
 	simulate(t, n, set)
