@@ -215,6 +215,7 @@ func (c *conversation) replace(st *stage, old, f *inflight) {
 	}
 	same := st == nil || st.state == c.state
 	c.state = swap(c.state)
+	c.publish()
 	if st == nil {
 		return
 	}
@@ -406,7 +407,7 @@ func (c *conversation) keepHanded(st *stage) error {
 		if err := c.applyBefore(f); err != nil {
 			return err
 		}
-		c.state = nil // what was staged is now what is stored
+		c.lose() // what was staged is now what is stored
 		return c.load()
 	}
 	return nil

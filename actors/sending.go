@@ -214,7 +214,7 @@ func (c *conversation) acceptVerdict(st *stage, s *sending) {
 		err = c.commit(st)
 	}
 	if err != nil {
-		c.state = nil
+		c.lose()
 		c.endSend(s, nil, err)
 		return
 	}
