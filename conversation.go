@@ -159,7 +159,7 @@ func (c *Conversation) MarkAsChildOf(ctx context.Context, parent ConversationID)
 // ConversationState is what can be read of a conversation at one moment.
 type ConversationState = messages.ConversationRead
 
-// State reads the conversation, also where there is none. Outside a transaction it sees what is durable and never waits for a transaction.
+// State reads the conversation, also where there is none. Outside a transaction it sees what is durable, and waits for nothing that the conversation is doing.
 func (c *Conversation) State(ctx context.Context) (ConversationState, error) {
 	return ask[messages.ConversationRead](ctx, c.scope, "State", c.id, messages.ReadConversation{})
 }
