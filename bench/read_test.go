@@ -11,7 +11,7 @@ import (
 // message.
 func BenchmarkRead(b *testing.B) {
 	run(b, []cell{{suite: 1, conversations: 1, members: 1, size: 1 << 10, store: durable}}, func(b *testing.B, c cell) {
-		e := openEngine(b, c.store, scratchDir(b))
+		e := openEngine(b, c.store, false, scratchDir(b))
 		client, err := e.Client(b.Context(), "reader", conclave.ClientOptions{})
 		if err != nil {
 			b.Fatal(err)
