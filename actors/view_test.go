@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -217,6 +218,7 @@ func TestReadYourWrite(t *testing.T) {
 					return
 				}
 				last = now
+				runtime.Gosched()
 			}
 		}()
 	}
