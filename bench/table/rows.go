@@ -124,6 +124,9 @@ var rows = []row{
 	{work: "open 100,000 conversations after Close", value: of("Open/conversations=100000", "ns/op"), format: "%.3f s", scale: seconds, bar: 0.3, several: true},
 	{work: "the same after SIGKILL", value: of("Open/conversations=100000/after=kill", "ns/op"), format: "%.2f s", scale: seconds, bar: 2.5, several: true},
 	{work: "the same, resident with 1% hot", value: of("Open/conversations=100000", "resident-B"), format: "%.0f MiB", scale: mebibytes, bar: 512, several: true},
+	{work: "open 1,000,000 conversations after Close", value: of("Open/conversations=1000000", "ns/op"), format: "%.3f s", scale: seconds, next: 0.3, several: true},
+	{work: "the same after SIGKILL", value: of("Open/conversations=1000000/after=kill", "ns/op"), format: "%.2f s", scale: seconds, next: 2.5, several: true},
+	{work: "the same, resident with 1% hot", value: of("Open/conversations=1000000", "resident-B"), format: "%.0f MiB", scale: mebibytes, next: 512, several: true},
 }
 
 func (r row) multiply(v float64) float64 {
