@@ -83,7 +83,7 @@ func (ac *AuthenticatedContent) sign(s *primitive.Suite, priv secret.Bytes, grou
 	if err != nil {
 		return err
 	}
-	ac.Auth.Signature = sig
+	ac.Auth.Signature, ac.space = sig, b[:0]
 	return nil
 }
 
