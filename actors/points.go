@@ -202,7 +202,7 @@ func (s *System) listPoints(at place, own []messages.CredentialEntry) messages.D
 		found = append(found, l.URL)
 	}
 	for _, a := range trusted.TrustAnchors() {
-		note([][]byte{a.DER})
+		note([][]byte{a.Certificate})
 	}
 	for _, der := range trusted.Intermediates() {
 		note([][]byte{der})

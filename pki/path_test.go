@@ -170,7 +170,7 @@ func TestRenewedAuthority(t *testing.T) {
 	for name, s := range map[string]*Snapshot{"old": first, "renewed": knowing(t, s, renewed.cert.Raw), "both": knowing(t, first, renewed.cert.Raw)} {
 		err := s.Verify([][]byte{leaf.cert.Raw}, noon)
 		wantErr(t, err, ErrExpired)
-		if !Admissible(err) || s.Policy().StatusOf(err) != Expired {
+		if !Admissible(err) || s.Policy().StatusOf(err) != DeviceStatusExpired {
 			t.Errorf("%s: not admissible: %v", name, err)
 		}
 	}

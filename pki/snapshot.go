@@ -46,8 +46,8 @@ type authority struct {
 type TrustAnchor struct {
 	// Fingerprint names it: SHA-256 of its subjectPublicKeyInfo.
 	Fingerprint Fingerprint
-	// DER is the certificate; it must not be changed.
-	DER []byte
+	// Certificate is its DER; it must not be changed.
+	Certificate []byte
 }
 
 // New returns a snapshot that trusts nobody yet. The memory may be shared by all snapshots; nil is none.
@@ -77,26 +77,6 @@ func (s *Snapshot) Intermediates() [][]byte {
 		ders[i] = a.cert.Raw
 	}
 	return ders
-}
-
-// Dump is what a snapshot holds, in PEM (e2ei_dump_pki_env).
-type Dump struct {
-	TrustAnchors, Intermediates, CRLs []string
-}
-
-// Dump returns everything the snapshot holds.
-func (s *Snapshot) Dump() Dump {
-	var d Dump
-	for _, a := range s.anchors {
-		d.TrustAnchors = append(d.TrustAnchors, encodePEM(pemCertificate, a.cert.Raw))
-	}
-	for _, a := range s.intermediates {
-		d.Intermediates = append(d.Intermediates, encodePEM(pemCertificate, a.cert.Raw))
-	}
-	for _, l := range s.crls {
-		d.CRLs = append(d.CRLs, encodePEM(pemCRL, l.der))
-	}
-	return d
 }
 
 // WithTrustAnchor returns a snapshot that trusts a certificate, in DER: an authority that has signed itself and is valid now. One with the key of a

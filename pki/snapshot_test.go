@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/asn1"
+	"encoding/pem"
 	"fmt"
 	"strings"
 	"testing"
@@ -106,18 +107,16 @@ func TestIntermediateWithoutKeyID(t *testing.T) {
 	wantErr(t, err, ErrMissingKeyID)
 }
 
-func TestDump(t *testing.T) {
-	s := listing(t, p256(t), crlURL, file(t, "revoked.crl"))
-	d := s.Dump()
-	if len(d.TrustAnchors) != 1 || len(d.Intermediates) != 1 || len(d.CRLs) != 1 {
-		t.Fatalf("%+v", d)
-	}
-	if !strings.HasPrefix(d.CRLs[0], "-----BEGIN X509 CRL-----\n") {
-		t.Errorf("%.40q", d.CRLs[0])
-	}
-	chain, err := ParsePEMChain([]byte(d.Intermediates[0] + "between\n" + d.TrustAnchors[0]))
-	if err != nil || len(chain) != 2 || !bytes.Equal(chain[0], file(t, "intermediate-P-256.pem")) || EncodePEM(chain[1]) != d.TrustAnchors[0] {
+func TestEncodePEM(t *testing.T) {
+	intermediate, root := file(t, "intermediate-P-256.pem"), file(t, "root-P-256.pem")
+	chain, err := ParsePEMChain([]byte(EncodePEM(intermediate) + "between\n" + EncodePEM(root)))
+	if err != nil || len(chain) != 2 || !bytes.Equal(chain[0], intermediate) || !bytes.Equal(chain[1], root) {
 		t.Errorf("%d certificates, %v", len(chain), err)
+	}
+	list := file(t, "revoked.crl")
+	block, rest := pem.Decode([]byte(EncodePEMCRL(list)))
+	if block == nil || block.Type != "X509 CRL" || !bytes.Equal(block.Bytes, list) || len(rest) > 0 {
+		t.Errorf("%.40q", EncodePEMCRL(list))
 	}
 }
 
