@@ -20,7 +20,8 @@ type SavedX509Credential = messages.X509CredentialSaved
 // From now on it is the newest of its signature scheme, which new conversations, joins and key packages use. [Client.RotateCredential] brings it to what is there.
 //
 // [CodePKIEnvironmentUnset] where there is no trust anchor, [CodeWrongCredential] where chain, key, suite and client do not belong together,
-// [CodeInvalidCertificate] where the chain does not verify.
+// [CodeInvalidCertificate] where the chain does not verify, [CodeCredentialNotFound] where no stored credential has the key that was left out. One that is
+// refused changes nothing, the chain's intermediates included.
 func (s scope) SaveX509Credential(ctx context.Context, c X509Credential) (SavedX509Credential, error) {
 	return ask[messages.X509CredentialSaved](ctx, s, "SaveX509Credential", "", c)
 }
