@@ -35,7 +35,7 @@ func (s scope) RemoveTrustAnchor(ctx context.Context, fingerprint Fingerprint) e
 	return err
 }
 
-// TrustAnchors lists the registered trust anchors, oldest first.
+// TrustAnchors lists the registered trust anchors, in the order of their fingerprints.
 func (s scope) TrustAnchors(ctx context.Context) ([]TrustAnchor, error) {
 	r, err := ask[messages.PKIRead](ctx, s, "TrustAnchors", "", messages.ReadPKI{})
 	return r.TrustAnchors, err
@@ -43,6 +43,7 @@ func (s scope) TrustAnchors(ctx context.Context) ([]TrustAnchor, error) {
 
 // RegisterIntermediate registers an intermediate certificate, PEM or DER, which has to lead to a trust anchor, and returns the CRL distribution points in it.
 // Paths are built with registered certificates only, so the intermediates of every domain whose users one meets have to be here. A trust anchor is ignored.
+// Of a federation's certificates register the roots first: one that leads to no registered root yet is refused, and may be registered again after its root.
 // [CodePKIEnvironmentUnset] where there is no trust anchor yet, [CodeInvalidCertificate] where it does not verify.
 func (s scope) RegisterIntermediate(ctx context.Context, certificate []byte) (distributionPoints []string, err error) {
 	r, err := ask[messages.IntermediateRegistered](ctx, s, "RegisterIntermediate", "", messages.RegisterIntermediate{Certificate: certificate})

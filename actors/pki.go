@@ -81,7 +81,7 @@ func (a *pkiActor) plan(t *task) (*work, error) {
 		})
 	case registerChain:
 		w.run = a.change(t.tx, messages.ErrInvalidCertificate, func(s *pki.Snapshot) (*pki.Snapshot, messages.Reply, error) {
-			next, err := s.WithIntermediates(now, r.intermediates...)
+			next, err := s.WithIssued(r.chain, now)
 			return next, stepDone{}, err
 		})
 	case messages.RegisterCRL:
@@ -98,7 +98,7 @@ func (a *pkiActor) plan(t *task) (*work, error) {
 // registerChain registers the intermediates of a chain that was issued to the client.
 type registerChain struct {
 	messages.Step
-	intermediates [][]byte
+	chain [][]byte // leaf first
 }
 
 // change is the run of a request that makes another snapshot. refused names what it

@@ -66,7 +66,7 @@ func (s *System) saveX509Credential(ctx context.Context, at place, r messages.Sa
 		if _, err := s.askClient(ctx, at, put); err != nil {
 			return nil, err
 		}
-		if _, err := s.askPKI(ctx, at, registerChain{intermediates: chain[1:]}); err != nil {
+		if _, err := s.askPKI(ctx, at, registerChain{chain: chain}); err != nil {
 			return nil, err
 		}
 		put.try, ctx = false, context.WithoutCancel(ctx)

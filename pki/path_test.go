@@ -286,6 +286,10 @@ func TestChainShapes(t *testing.T) {
 		wantErr(t, d.s.Verify(chain, noon), ErrMalformed)
 		_, err := d.s.VerifyIssued(chain, noon)
 		wantErr(t, err, ErrMalformed)
+		_, err = d.s.WithIssued(chain, noon)
+		if err == nil {
+			t.Error("registered")
+		}
 	}
 	// What is behind the leaf does not matter for a member, but does for what an issuer sends.
 	wantErr(t, d.s.Verify([][]byte{leaf, []byte("junk")}, noon), nil)

@@ -101,6 +101,50 @@ func TestIntermediates(t *testing.T) {
 	wantErr(t, err, ErrRevoked)
 }
 
+// TestIssuedCrossCertificate registers what an issuer sends with a leaf where its other root is not, is not yet, and then is a trust anchor.
+func TestIssuedCrossCertificate(t *testing.T) {
+	root, other := authorityOf(t, "root", nil, nil), authorityOf(t, "other", nil, nil)
+	issuer := authorityOf(t, "issuer", root, nil)
+	cross := certified(t, "issuer", other, &x509.Certificate{
+		Subject: issuer.cert.Subject, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}, nil)
+	leaf := leafOf(t, "leaf", issuer, nil)
+	chain := [][]byte{leaf.cert.Raw, cross.cert.Raw, issuer.cert.Raw, root.cert.Raw}
+	_, err := New(Policy{}, nil).WithIssued(chain, noon)
+	wantErr(t, err, ErrNoTrustAnchor)
+
+	one := trusting(t, New(Policy{}, nil), root.cert.Raw)
+	s, err := one.WithIssued(chain, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Intermediates(); len(got) != 1 || !bytes.Equal(got[0], issuer.cert.Raw) {
+		t.Errorf("%d intermediates", len(got))
+	}
+	wantErr(t, s.Verify(chain, noon), nil)
+	if again, err := s.WithIssued(chain, noon); again != s || err != nil {
+		t.Errorf("nothing new, and yet another snapshot: %v", err)
+	}
+	// By itself the stray one is refused, before and after, until there is its root.
+	_, err = s.WithIntermediates(noon, cross.cert.Raw)
+	wantErr(t, err, ErrNoPath)
+	both, err := trusting(t, s, other.cert.Raw).WithIssued(chain, noon)
+	if err != nil || len(both.Intermediates()) != 2 {
+		t.Fatalf("%v", err)
+	}
+	left, err := both.WithoutTrustAnchor(fingerprint(root.cert))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantErr(t, left.Verify(chain, noon), nil)
+	// A chain that verifies by none of its certificates registers none.
+	stray := trusting(t, New(Policy{}, nil), authorityOf(t, "third", nil, nil).cert.Raw)
+	_, err = stray.WithIssued(chain, noon)
+	wantErr(t, err, ErrNoPath)
+	_, err = one.WithIssued([][]byte{leaf.cert.Raw, cross.cert.Raw}, noon)
+	wantErr(t, err, ErrNoPath)
+}
+
 // TestIntermediateWithoutKeyID takes the subject key identifier from a certificate that OpenSSL has made, which crypto/x509 would not leave out.
 func TestIntermediateWithoutKeyID(t *testing.T) {
 	_, err := anchored(t, "root-P-256.pem").WithIntermediates(noon, file(t, "nokeyid.pem"))
