@@ -63,7 +63,7 @@ func (w *World) issue(o *order, der []byte) (string, error) {
 			name, _ = n.Value.(string)
 		}
 	}
-	if name != o.device.Name || len(csr.Subject.Organization) != 1 || !strings.EqualFold(csr.Subject.Organization[0], o.device.Domain) {
+	if len(csr.Subject.Names) != 2 || len(csr.Extensions) != 1 || name != o.device.Name || len(csr.Subject.Organization) != 1 || !strings.EqualFold(csr.Subject.Organization[0], o.device.Domain) {
 		return "", errors.New("subject of the request")
 	}
 	want := map[string]bool{}
