@@ -56,7 +56,7 @@ func (c *client) pointKey(n notedPoint) []byte {
 
 // pointChanges are what a batch, or all stages of a transaction, have noted and displaced.
 type pointChanges struct {
-	mu               sync.Mutex
+	mu               sync.Mutex // guards both: the actors of one transaction share them
 	noted, displaced []notedPoint
 }
 

@@ -14,7 +14,7 @@ import (
 type pressure struct {
 	memTableBytes uint64
 	check         atomic.Bool // something happened since the last look
-	mu            sync.Mutex
+	mu            sync.Mutex    // guards next
 	next          chan struct{} // closed at the next change
 }
 
