@@ -3,6 +3,7 @@ module github.com/conclave-mls/conclave
 go 1.26.0
 
 require (
+	filippo.io/nistec v0.0.4
 	github.com/asynkron/protoactor-go v0.0.0-20240822202345-3c0e61ca19c9
 	github.com/cloudflare/circl v1.6.5
 	github.com/cockroachdb/pebble/v2 v2.1.7

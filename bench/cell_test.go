@@ -16,6 +16,8 @@ type cell struct {
 	size          int // of the plaintext, bytes
 	store         storeKind
 	checkpoint    bool   // each message in a transaction that sets data too
+	callers       int    // of each conversation at once; 0 is one
+	leased        bool   // the engine leases generations
 	grown         bool   // the tree has grown member by member
 	cold          bool   // the conversation is read from the store in the timed step
 	level         string // of what a conversation has in memory
@@ -47,6 +49,8 @@ func (c cell) name() string {
 	add(c.size != 0, "size=%s", sizeName(c.size))
 	add(c.store != "", "store=%s", c.store)
 	add(c.checkpoint, "checkpoint=data")
+	add(c.callers != 0, "callers=%d", c.callers)
+	add(c.leased, "generations=leased")
 	add(c.grown, "tree=grown")
 	add(c.cold, "state=cold")
 	add(c.level != "", "level=%s", c.level)
@@ -85,6 +89,8 @@ func TestCellNames(t *testing.T) {
 		{cell{suite: 1, conversations: 64, members: 2, size: 1 << 10, store: durable}, "suite=1/conversations=64/members=2/size=1KiB/store=durable"},
 		{cell{suite: 2, conversations: 512, members: 1000, size: 16, store: memory}, "suite=2/conversations=512/members=1000/size=16B/store=memory"},
 		{cell{suite: 1, conversations: 1, members: 2, size: 64 << 10, store: durable, checkpoint: true, rfc: true}, "suite=1/conversations=1/members=2/size=64KiB/store=durable/checkpoint=data/profile=rfc"},
+		{cell{suite: 1, conversations: 64, members: 2, size: 1 << 10, store: durable, callers: 8}, "suite=1/conversations=64/members=2/size=1KiB/store=durable/callers=8"},
+		{cell{suite: 1, conversations: 1, members: 2, size: 1 << 10, store: durable, leased: true}, "suite=1/conversations=1/members=2/size=1KiB/store=durable/generations=leased"},
 		{cell{suite: 1, conversations: 1, members: 10_000, size: 1 << 10, store: durable, cold: true}, "suite=1/conversations=1/members=10000/size=1KiB/store=durable/state=cold"},
 		{cell{suite: 1, members: 1000, store: durable}, "suite=1/members=1000/store=durable"},
 		{cell{suite: 1, members: 1000, store: durable, cold: true}, "suite=1/members=1000/store=durable/state=cold"},

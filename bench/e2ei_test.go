@@ -83,7 +83,7 @@ func (c *certified) add(b *testing.B, packages ...*mlsgroup.KeyPackage) []byte {
 // observer is a client of a new engine that trusts the authority, with a Basic credential, and that has been added: the Welcome is what it joins by.
 func (c *certified) observer(b *testing.B, name string) (*conclave.Engine, *conclave.Client, []byte) {
 	b.Helper()
-	e := openEngine(b, memory, "")
+	e := openEngine(b, memory, false, "")
 	client, err := e.Client(b.Context(), conclave.ClientID(name), conclave.ClientOptions{})
 	if err != nil {
 		b.Fatal(err)

@@ -46,6 +46,18 @@ func messageCells(checkpoints bool) []cell {
 	return cells
 }
 
+// encryptCells are the cells of encrypting alone: several callers at once for each conversation, and generations leased.
+func encryptCells() []cell {
+	c := cell{suite: 1, conversations: 64, members: 2, size: 1 << 10, store: durable}
+	several := c
+	several.callers = 8
+	leased := c
+	leased.leased = true
+	alone := leased
+	alone.conversations = 1
+	return []cell{several, alone, leased}
+}
+
 // Bounds of one round: the messages that are made before the clock runs.
 const (
 	maxRoundBytes = 64 << 20
@@ -123,7 +135,7 @@ func (w *world) rounds(b *testing.B, c cell, prepare, timed, check func(counts [
 		b.ReportMetric(float64(b.N)/float64(max(1, after.Syncs-before.Syncs)), "msg/sync")
 	}
 	b.ReportMetric(float64(w.heap)/float64(len(w.conversations)), "heap-B/conversation")
-	if c.store == durable && c.conversations == 1 && !c.checkpoint {
+	if c.store == durable && c.conversations == 1 && !c.checkpoint && !c.leased {
 		sync, alone := floorTime(b, floorKey{c.suite, workSync, 0, 1}), floorTime(b, floorKey{c.suite, work, c.size, 1})
 		b.ReportMetric(nanosPerOp(b)/(sync.nanos+alone.nanos), "x-sync-floor")
 	}
@@ -149,6 +161,18 @@ func (w *world) each(counts []int, f func(c *conversation, i, count int) error) 
 			wg.Go(func() { errs[i] = f(&w.conversations[i], i, count) })
 		}
 	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// together runs f(0) to f(n-1) at once, the first on the caller's goroutine.
+func together(n int, f func(i int) error) error {
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := 1; i < n; i++ {
+		wg.Go(func() { errs[i] = f(i) })
+	}
+	errs[0] = f(0)
 	wg.Wait()
 	return errors.Join(errs...)
 }
@@ -292,7 +316,7 @@ func (w *world) decryptAll(ctx context.Context, first int, letters [][][]byte, s
 }
 
 func BenchmarkEncrypt(b *testing.B) {
-	run(b, messageCells(false), func(b *testing.B, c cell) {
+	run(b, append(messageCells(false), encryptCells()...), func(b *testing.B, c cell) {
 		w := worldOf(b, c)
 		var plaintexts, sealed [][][]byte
 		prepare := func(counts []int) error {
@@ -306,13 +330,14 @@ func BenchmarkEncrypt(b *testing.B) {
 			return nil
 		}
 		timed := func(counts []int) error {
-			return w.each(counts, func(conv *conversation, i, count int) (err error) {
-				for n := range count {
-					if sealed[i][n], err = conv.client.EncryptMessage(b.Context(), conv.id, plaintexts[i][n]); err != nil {
-						return err
+			callers := max(1, c.callers)
+			return w.each(counts, func(conv *conversation, i, count int) error {
+				return together(callers, func(caller int) (err error) {
+					for n := caller; n < count && err == nil; n += callers {
+						sealed[i][n], err = conv.client.EncryptMessage(b.Context(), conv.id, plaintexts[i][n])
 					}
-				}
-				return nil
+					return err
+				})
 			})
 		}
 		check := func(counts []int) error {

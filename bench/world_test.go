@@ -14,9 +14,9 @@ import (
 )
 
 // openEngine opens an engine, in a directory of its own unless it is in memory.
-func openEngine(b *testing.B, kind storeKind, dir string) *conclave.Engine {
+func openEngine(b *testing.B, kind storeKind, leased bool, dir string) *conclave.Engine {
 	b.Helper()
-	o := conclave.Options{Key: make(conclave.Secret, store.KeySize), InMemory: kind == memory, IdleAfter: time.Minute}
+	o := conclave.Options{Key: make(conclave.Secret, store.KeySize), InMemory: kind == memory, LeaseGenerations: leased, IdleAfter: time.Minute}
 	e, err := conclave.Open(b.Context(), dir, o)
 	if err != nil {
 		b.Fatal(err)
@@ -141,6 +141,7 @@ type worldKey struct {
 	dialect
 	members int
 	store   storeKind
+	leased  bool
 }
 
 // A conversation is one group of one client of the engine, and the peer that sends
@@ -160,10 +161,10 @@ var worlds = map[worldKey]*world{}
 // worldOf returns the world of a cell with at least the cell's conversations.
 func worldOf(b *testing.B, c cell) *world {
 	b.Helper()
-	k := worldKey{dialect{c.suite, c.rfc}, c.members, c.store}
+	k := worldKey{dialect{c.suite, c.rfc}, c.members, c.store, c.leased}
 	w := worlds[k]
 	if w == nil {
-		w = &world{worldKey: k, engine: openEngine(b, c.store, scratchDir(b))}
+		w = &world{worldKey: k, engine: openEngine(b, c.store, c.leased, scratchDir(b))}
 		worlds[k] = w
 		atEnd = append(atEnd, w.engine.Close)
 	}

@@ -66,17 +66,21 @@ func newKeyPair(suite *primitive.Suite, rand io.Reader) (keyPair, error) {
 	return keyPair{suite, private, public}, err
 }
 
-// readKeyPair takes over the private key, or wipes it. An Ed25519 key in the expanded
-// form is cut to its seed: the state has one form only.
+// readKeyPair takes over the private key, or wipes it. One in the expanded form is cut
+// to the private half: the state has one form only.
 func readKeyPair(suite *primitive.Suite, private secret.Bytes) (keyPair, error) {
 	public, err := suite.SignaturePublicKey(private)
 	if err != nil {
 		private.Wipe()
 		return keyPair{}, fmt.Errorf("%w: signature key", ErrConfig)
 	}
-	if algorithmOf(suite).curve == nil && len(private) > ed25519.SeedSize {
-		private[ed25519.SeedSize:].Wipe()
-		private = private[:ed25519.SeedSize]
+	size := ed25519.SeedSize
+	if curve := algorithmOf(suite).curve; curve != nil {
+		size = (curve.Params().BitSize + 7) / 8
+	}
+	if len(private) > size {
+		private[size:].Wipe()
+		private = private[:size]
 	}
 	return keyPair{suite, private, public}, nil
 }

@@ -63,7 +63,7 @@ func NewSigner(rand io.Reader, cs CipherSuite, credential Credential) (*Signer, 
 }
 
 // Expanded returns the signer in a form that signs in half the time with
-// Ed25519 and Ed448. It is for memory only: the form of the private key is not
+// Ed25519 and Ed448, and in two thirds with ECDSA. It is for memory only: the form of the private key is not
 // that of NewSigner and is not to be stored. The caller wipes it.
 func (sg *Signer) Expanded() (*Signer, error) {
 	s, err := sg.CipherSuite.suite()

@@ -27,7 +27,8 @@ type Op struct {
 	High  []byte // of an OpDeleteRange
 }
 
-// ChangeSet is an ordered list of changes; a later one wins over an earlier one.
+// ChangeSet is an ordered list of changes; a later one wins over an earlier one, and
+// may take its place.
 // The zero value is empty and ready. It copies what it is given, so key and
 // value buffers can be reused at once. It is not safe for concurrent use, and
 // must not be copied by value once it holds something.
@@ -39,7 +40,33 @@ type ChangeSet struct {
 
 // Put sets key to value.
 func (c *ChangeSet) Put(key, value []byte) {
+	if op := c.putBefore(key); op != nil {
+		// What was there stays until Wipe: it may have been read through an overlay.
+		c.size += len(value) - len(op.Value)
+		op.Value = c.hold(value)
+		return
+	}
 	c.add(Op{Kind: OpPut, Key: c.hold(key), Value: c.hold(value)})
+}
+
+// putBefore returns a Put of key among the last few changes that can take another
+// value, nil if there is none. So a batch that steps one ratchet many times writes it
+// once.
+func (c *ChangeSet) putBefore(key []byte) *Op {
+	const few = 4
+	for i := len(c.ops) - 1; i >= max(0, len(c.ops)-few); i-- {
+		op := &c.ops[i]
+		switch {
+		case op.Kind == OpDeleteRange: // may be of key, and stands behind what is before it
+			return nil
+		case bytes.Equal(op.Key, key):
+			if op.Kind == OpPut {
+				return op
+			}
+			return nil
+		}
+	}
+	return nil
 }
 
 // Delete removes key, whether it exists or not.
@@ -182,7 +209,7 @@ func ParseChangeSet(b []byte) (*ChangeSet, error) {
 		}
 		switch kind {
 		case OpPut:
-			c.Put(key, second)
+			c.add(Op{Kind: OpPut, Key: c.hold(key), Value: c.hold(second)})
 		case OpDelete:
 			c.Delete(key)
 		case OpDeleteRange:

@@ -50,6 +50,41 @@ func TestChangeSetCopies(t *testing.T) {
 	}
 }
 
+func TestChangeSetPutAgain(t *testing.T) {
+	c := put("ratchet", "first")
+	first := slices.Collect(c.All())[0].Value
+	c.Put([]byte("secret"), []byte("x"))
+	c.Put([]byte("ratchet"), []byte("second"))
+	if string(first) != "first" {
+		t.Errorf("a value that was read has become %q", first)
+	}
+	if !sameChanges(c, puts("ratchet", "second", "secret", "x")) || c.Size() != len("ratchet")+len("second")+len("secret")+1 {
+		t.Errorf("%d changes, %d bytes", c.Len(), c.Size())
+	}
+	// Nothing moves before what deletes it.
+	c.Delete([]byte("secret"))
+	c.Put([]byte("secret"), []byte("y"))
+	c.DeleteRange([]byte("r"), []byte("s"))
+	c.Put([]byte("ratchet"), []byte("third"))
+	want := puts("ratchet", "second", "secret", "x")
+	want.add(Op{Kind: OpDelete, Key: []byte("secret")})
+	want.add(Op{Kind: OpPut, Key: []byte("secret"), Value: []byte("y")})
+	want.add(Op{Kind: OpDeleteRange, Key: []byte("r"), High: []byte("s")})
+	want.add(Op{Kind: OpPut, Key: []byte("ratchet"), Value: []byte("third")})
+	if !sameChanges(c, want) {
+		t.Errorf("%d changes, want %d", c.Len(), want.Len())
+	}
+}
+
+// puts is a set of Puts, none of which has taken the place of another.
+func puts(pairs ...string) *ChangeSet {
+	c := new(ChangeSet)
+	for i := 0; i < len(pairs); i += 2 {
+		c.add(Op{Kind: OpPut, Key: []byte(pairs[i]), Value: []byte(pairs[i+1])})
+	}
+	return c
+}
+
 func TestChangeSetWipe(t *testing.T) {
 	c := new(ChangeSet)
 	for i := range 200 {

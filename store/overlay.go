@@ -10,14 +10,14 @@ import (
 // sees what is added to the sets later, too, but not a Wipe of one, after which
 // it must not be used. It is not safe for concurrent use.
 func Overlay(base Reader, sets ...*ChangeSet) Reader {
-	return &overlay{base: base, sets: sets, seen: make([]int, len(sets)), points: make(map[string]point)}
+	return &overlay{base: base, sets: sets, seen: make([]int, len(sets)), points: make(map[string]place)}
 }
 
 type overlay struct {
 	base   Reader
 	sets   []*ChangeSet
-	seen   []int // how many changes of each set are in points and spans
-	points map[string]point
+	seen   []int            // how many changes of each set are in points and spans
+	points map[string]place // of the last put or delete of each key
 	spans  []span
 }
 
@@ -25,13 +25,6 @@ type overlay struct {
 type place struct{ set, op int }
 
 func (p place) after(q place) bool { return p.set > q.set || p.set == q.set && p.op > q.op }
-
-// point is the last put or delete of a key.
-type point struct {
-	place
-	value   []byte
-	deleted bool
-}
 
 type span struct {
 	place
@@ -45,8 +38,8 @@ func (o *overlay) index() {
 			op, at := c.ops[n], place{i, n}
 			if op.Kind == OpDeleteRange {
 				o.spans = append(o.spans, span{at, op.Key, op.High})
-			} else if p, ok := o.points[string(op.Key)]; !ok || at.after(p.place) {
-				o.points[string(op.Key)] = point{at, op.Value, op.Kind == OpDelete}
+			} else if p, ok := o.points[string(op.Key)]; !ok || at.after(p) {
+				o.points[string(op.Key)] = at
 			}
 		}
 		o.seen[i] = c.Len()
@@ -72,10 +65,12 @@ func (o *overlay) find(key []byte) (value []byte, known bool) {
 	if !ok {
 		return nil, o.cleared(key, beforeAll)
 	}
-	if p.deleted || o.cleared(key, p.place) {
+	// The change is looked at now, as a put may have taken another value since.
+	op := &o.sets[p.set].ops[p.op]
+	if op.Kind == OpDelete || o.cleared(key, p) {
 		return nil, true
 	}
-	return own(p.value), true
+	return own(op.Value), true
 }
 
 // own copies a value; that of an empty one is not nil.

@@ -32,7 +32,8 @@ var owners = []struct {
 	{"github.com/cloudflare/circl", "internal/primitive", "one package chooses the primitives, with the standard library as oracle"},
 	{"github.com/oasisprotocol/curve25519-voi", "internal/primitive", "the Ed25519 rule stands in one place"},
 	{"github.com/go-jose/go-jose/v4", "enrollment", "JWS and JWT are for the CA and the backend alone"},
-	{"golang.org/x/crypto/cryptobyte", "mlsgroup enrollment", "reading a certificate's key and writing a CSR need strict DER, and no primitive"},
+	{"filippo.io/nistec", "internal/primitive", "points of P-384 and P-521 for the tables of public keys"},
+	{"golang.org/x/crypto/cryptobyte", "mlsgroup enrollment internal/primitive", "keys of certificates, CSRs and ECDSA signatures need strict DER"},
 	{"golang.org/x/crypto", "internal/primitive store proteus", "the primitives, the sealing of values at rest, and the bare ChaCha20 of Proteus"},
 	{"go.uber.org/zap", "actors . cmd/engine internal/secret/secrettest", "leaves return errors and never log"},
 }

@@ -59,11 +59,10 @@ func (s *Suite) SignaturePublicKey(priv secret.Bytes) ([]byte, error) {
 }
 
 // ExpandSignatureKey returns a form of the private key that Sign takes as well
-// and uses in half the time with Ed25519 and Ed448: the seed followed by the
-// public key. It is for memory only, and only what this method returned may be
+// and uses in half the time with Ed25519 and Ed448, and two thirds with ECDSA: the
+// private key followed by the public key. It is for memory only, and only what this method returned may be
 // handed to Sign: signing with a public half of another key gives the private
-// one away. Where nothing is gained it returns a copy. The caller wipes it. It
-// fails with ErrKey.
+// one away. The caller wipes it. It fails with ErrKey.
 func (s *Suite) ExpandSignatureKey(priv secret.Bytes) (secret.Bytes, error) {
 	key, ok := s.sig.expand(priv)
 	if !ok {
