@@ -22,7 +22,9 @@
 //	a guard and the queue before it            the actor of the guarded thing
 //	the graph of waits                         the client's coordinator
 //	a transaction's decision                   its transaction actor
-//	routes, and how many use each              table.go, the only locks here
+//	routes, and how many use each              table.go, behind locks
+//	messages that wait to be opened            opening.go, behind a lock
+//	distribution points noted in a stage       points.go, behind a lock
 //	what a conversation has published          who reads it and its actor; the last wipes it
 //
 // # How a request goes
