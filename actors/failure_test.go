@@ -371,7 +371,9 @@ func TestCancelled(t *testing.T) {
 
 // TestSendTimeout: a transport that hangs, and answers when nobody waits any more.
 func TestSendTimeout(t *testing.T) {
-	w, alice, bob := pair(t, func(o *Options) { o.SendTimeout = 5 * time.Millisecond })
+	w, alice, bob := pair(t)
+	w.options.SendTimeout = time.Millisecond // from now on: what is sent before may take its time
+	w.reopen()
 	answer := make(chan struct{})
 	first := true
 	w.service.set(func(ctx context.Context, _ string, b messages.CommitBundle) (messages.Verdict, error) {
