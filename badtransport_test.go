@@ -141,7 +141,7 @@ func testBadTransport(t *testing.T, bad func(w *transportWorld) transportFunc) {
 	if _, err := e.Client(ctx, "alice", conclave.ClientOptions{Transport: w.good, Observer: observer}); err != nil {
 		t.Fatal(err)
 	}
-	wait, cancel := context.WithTimeout(ctx, 10*time.Second)
+	wait, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	select {
 	case s := <-w.settled:

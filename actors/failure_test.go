@@ -169,13 +169,13 @@ func TestCloseAnswersEveryRequest(t *testing.T) {
 			go func() { wg.Wait(); close(done) }()
 			select {
 			case <-done:
-			case <-time.After(10 * time.Second):
+			case <-time.After(time.Minute):
 				t.Fatal("a request was not answered")
 			}
 			if err := w.store.Close(); err != nil {
 				t.Error(err)
 			}
-			for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+			for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); runtime.Gosched() {
 				if runtime.NumGoroutine() <= before {
 					return
 				}
