@@ -55,7 +55,7 @@ func (s scope) DecryptAll(ctx context.Context, stream iter.Seq[Incoming]) iter.S
 		d := &decryptAll{
 			scope: s, results: make(chan results), room: make(chan struct{}, maxUnderWay), lanes: make(map[ConversationID]*lane), seed: maphash.MakeSeed(),
 		}
-		go d.read(ctx, stream)
+		go d.read(ctx, stream) // ends with the stream, or when it next yields after a break
 		defer func() {
 			cancel()
 			d.mu.Lock()
@@ -86,7 +86,7 @@ type decryptAll struct {
 	room    chan struct{} // one token for each message under way that is not parked
 	seed    maphash.Seed
 
-	mu         sync.Mutex
+	mu         sync.Mutex // guards what follows
 	lanes      map[ConversationID]*lane
 	parked     parked
 	stopped    bool // no new lane may begin

@@ -5,33 +5,34 @@ import (
 	"strings"
 
 	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/pki"
 )
 
 // WireIdentity is what is known of a device by its credential: client id, status, thumbprint, and what its certificate says.
 type WireIdentity = messages.WireIdentity
 
 // X509Identity is what the certificate of a device says.
-type X509Identity = messages.X509Identity
+type X509Identity = pki.X509Identity
 
 // DeviceStatus says whether a device's credential is to be relied on.
-type DeviceStatus = messages.DeviceStatus
+type DeviceStatus = pki.DeviceStatus
 
 // The statuses.
 const (
-	DeviceStatusUnknown = messages.DeviceStatusUnknown // there is no trust anchor to verify a certificate with
-	DeviceStatusValid   = messages.DeviceStatusValid   // nothing is known against it; Basic credentials have no other
-	DeviceStatusExpired = messages.DeviceStatusExpired // its certificate's time is over
-	DeviceStatusRevoked = messages.DeviceStatusRevoked // its certificate is revoked, or leads to no trust anchor
+	DeviceStatusUnknown = pki.DeviceStatusUnknown // there is no trust anchor to verify a certificate with
+	DeviceStatusValid   = pki.DeviceStatusValid   // nothing is known against it; Basic credentials have no other
+	DeviceStatusExpired = pki.DeviceStatusExpired // its certificate's time is over
+	DeviceStatusRevoked = pki.DeviceStatusRevoked // its certificate is revoked, or leads to no trust anchor
 )
 
 // E2EIState says whether the members of a conversation are who they say they are.
-type E2EIState = messages.E2EIState
+type E2EIState = pki.E2EIState
 
 // The states.
 const (
-	E2EIStateVerified    = messages.E2EIStateVerified    // every member has a valid X.509 credential
-	E2EIStateNotVerified = messages.E2EIStateNotVerified // some member has an X.509 credential, and some member's is not, or not valid
-	E2EIStateNotEnabled  = messages.E2EIStateNotEnabled  // no member has an X.509 credential
+	E2EIStateVerified    = pki.E2EIStateVerified    // every member has a valid X.509 credential
+	E2EIStateNotVerified = pki.E2EIStateNotVerified // some member has an X.509 credential, and some member's is not, or not valid
+	E2EIStateNotEnabled  = pki.E2EIStateNotEnabled  // no member has an X.509 credential
 )
 
 // E2EIState returns whether all members are verified, now: it changes without a message, when a certificate expires or a CRL is registered.

@@ -2,7 +2,6 @@ package conclave
 
 import (
 	"context"
-	"encoding/pem"
 	"time"
 
 	"github.com/conclave-mls/conclave/messages"
@@ -10,13 +9,13 @@ import (
 )
 
 // Fingerprint names a trust anchor: SHA-256 of its SubjectPublicKeyInfo.
-type Fingerprint = messages.Fingerprint
+type Fingerprint = pki.Fingerprint
 
 // PKIPolicy says how strict judging certificates is where CoreCrypto lets things pass. The zero value is as strict as honest peers allow.
 type PKIPolicy = pki.Policy
 
 // TrustAnchor is a registered trust anchor.
-type TrustAnchor = messages.TrustAnchor
+type TrustAnchor = pki.TrustAnchor
 
 // CRLRegistration says whether a registered CRL revokes other certificates than the one before it, and when the next one is due.
 type CRLRegistration = pki.CRLRegistration
@@ -36,7 +35,7 @@ func (s scope) RemoveTrustAnchor(ctx context.Context, fingerprint Fingerprint) e
 	return err
 }
 
-// TrustAnchors lists the registered trust anchors, oldest first.
+// TrustAnchors lists the registered trust anchors, in the order of their fingerprints.
 func (s scope) TrustAnchors(ctx context.Context) ([]TrustAnchor, error) {
 	r, err := ask[messages.PKIRead](ctx, s, "TrustAnchors", "", messages.ReadPKI{})
 	return r.TrustAnchors, err
@@ -44,6 +43,7 @@ func (s scope) TrustAnchors(ctx context.Context) ([]TrustAnchor, error) {
 
 // RegisterIntermediate registers an intermediate certificate, PEM or DER, which has to lead to a trust anchor, and returns the CRL distribution points in it.
 // Paths are built with registered certificates only, so the intermediates of every domain whose users one meets have to be here. A trust anchor is ignored.
+// Of a federation's certificates register the roots first: one that leads to no registered root yet is refused, and may be registered again after its root.
 // [CodePKIEnvironmentUnset] where there is no trust anchor yet, [CodeInvalidCertificate] where it does not verify.
 func (s scope) RegisterIntermediate(ctx context.Context, certificate []byte) (distributionPoints []string, err error) {
 	r, err := ask[messages.IntermediateRegistered](ctx, s, "RegisterIntermediate", "", messages.RegisterIntermediate{Certificate: certificate})
@@ -54,7 +54,7 @@ func (s scope) RegisterIntermediate(ctx context.Context, certificate []byte) (di
 // [CodePKIEnvironmentUnset] where there is no trust anchor yet, [CodeInvalidCRL] where it does not verify.
 func (s scope) RegisterCRL(ctx context.Context, distributionPoint string, crl []byte) (CRLRegistration, error) {
 	r, err := ask[messages.CRLRegistered](ctx, s, "RegisterCRL", "", messages.RegisterCRL{DistributionPoint: distributionPoint, CRL: crl})
-	return CRLRegistration(r), err
+	return r.CRLRegistration, err
 }
 
 // DistributionPoints lists the CRL distribution points that matter to the client, in order: those in its own certificates, in registered ones and in those of
@@ -92,17 +92,13 @@ func (s scope) DumpPKIEnv(ctx context.Context) (*PKIEnvDump, error) {
 	}
 	d := new(PKIEnvDump)
 	for _, a := range r.TrustAnchors {
-		d.TrustAnchors = append(d.TrustAnchors, encodePEM("CERTIFICATE", a.Certificate))
+		d.TrustAnchors = append(d.TrustAnchors, pki.EncodePEM(a.Certificate))
 	}
 	for _, der := range r.Intermediates {
-		d.Intermediates = append(d.Intermediates, encodePEM("CERTIFICATE", der))
+		d.Intermediates = append(d.Intermediates, pki.EncodePEM(der))
 	}
 	for _, c := range r.CRLs {
-		d.CRLs = append(d.CRLs, CRLDump{c.DistributionPoint, c.NextUpdate, encodePEM("X509 CRL", c.CRL)})
+		d.CRLs = append(d.CRLs, CRLDump{c.URL, c.NextUpdate, pki.EncodePEMCRL(c.DER)})
 	}
 	return d, nil
-}
-
-func encodePEM(label string, der []byte) string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: label, Bytes: der}))
 }

@@ -13,14 +13,15 @@ type X509Credential = messages.SaveX509Credential
 // SavedX509Credential is a stored X.509 credential, with the CRL distribution points of its chain for which no CRL is registered yet.
 type SavedX509Credential = messages.X509CredentialSaved
 
-// SaveX509Credential stores a certificate chain that was issued to the client as a new credential, and registers the chain's intermediates. The leaf has to be
-// the client's own, for the key, in its time, and lead to a trust anchor. Where a stored credential has the same key, SignaturePrivate may be left out, and the
-// new one takes its place: conversations keep the old leaf until [Conversation.SetCredential].
+// SaveX509Credential stores a certificate chain that was issued to the client as a new credential, and registers those of the chain's intermediates that lead
+// to a trust anchor. The leaf has to be the client's own, for the key, in its time, and lead to a trust anchor. Where a stored credential has the same key,
+// SignaturePrivate may be left out, and the new one takes its place: conversations keep the old leaf until [Conversation.SetCredential].
 //
 // From now on it is the newest of its signature scheme, which new conversations, joins and key packages use. [Client.RotateCredential] brings it to what is there.
 //
 // [CodePKIEnvironmentUnset] where there is no trust anchor, [CodeWrongCredential] where chain, key, suite and client do not belong together,
-// [CodeInvalidCertificate] where the chain does not verify.
+// [CodeInvalidCertificate] where the chain does not verify, [CodeCredentialNotFound] where no stored credential has the key that was left out. One that is
+// refused changes nothing, the chain's intermediates included.
 func (s scope) SaveX509Credential(ctx context.Context, c X509Credential) (SavedX509Credential, error) {
 	return ask[messages.X509CredentialSaved](ctx, s, "SaveX509Credential", "", c)
 }

@@ -51,6 +51,20 @@ func TestSaveX509Credential(t *testing.T) {
 		if err := save(x.suite, x.issued); !errors.Is(err, x.want) {
 			t.Errorf("%s: %v, want %v", x.name, err, x.want)
 		}
+		// In the caller's transaction, which goes on after a step that was refused.
+		if err := alice.Transaction(t.Context(), func(tx *conclave.Tx) error {
+			c := conclave.X509Credential{CipherSuite: x.suite, Chain: x.issued.Chain, SignaturePrivate: x.issued.Private}
+			if _, err := tx.SaveX509Credential(t.Context(), c); !errors.Is(err, x.want) {
+				t.Errorf("%s in a transaction: %v, want %v", x.name, err, x.want)
+			}
+			dump, err := tx.DumpPKIEnv(t.Context())
+			if err == nil && len(dump.Intermediates) != 0 {
+				t.Errorf("%s: an intermediate was staged", x.name)
+			}
+			return err
+		}); err != nil {
+			t.Errorf("%s: %v", x.name, err)
+		}
 	}
 	if enabled, err := alice.E2EIEnabled(t.Context(), 1); err != nil || enabled {
 		t.Errorf("enabled %v, %v", enabled, err)

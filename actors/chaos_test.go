@@ -30,7 +30,7 @@ func TestChaos(t *testing.T) {
 func chaos(t *testing.T, seed uint64, x extreme.Setting) {
 	r := new(brittle)
 	// All conversations leave memory as soon as they may, or none does.
-	swept := &sweptHost{host: newProtoHost()}
+	swept := &sweptHost{host: &viewedHost{newProtoHost(), t}}
 	w := newWorld(t, func(o *Options) {
 		o.Rand, o.RetryPause, o.StateBytes, o.host = r, 1, -1, func() host { return swept }
 		o.Step, o.LeaseGenerations = x.Step, x.LeaseGenerations

@@ -3,7 +3,6 @@ package actors
 import (
 	"fmt"
 
-	"github.com/conclave-mls/conclave/internal/primitive"
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/store"
 )
@@ -41,101 +40,12 @@ func (a *clientActor) plan(t *task) (*work, error) {
 	if w.needs, w.run, ok = a.planEnrollment(t); ok {
 		return w, nil
 	}
+	for _, plan := range []func(*task, *work) (bool, error){a.planCredential, a.planKeyPackage} {
+		if ok, err := plan(t, w); ok || err != nil {
+			return w, err
+		}
+	}
 	switch r := t.request.(type) {
-	case messages.AddCredential:
-		w.run = func() (messages.Reply, error) { return a.addCredential(t.tx, r) }
-		if suite, ok := primitive.Lookup(uint16(r.CipherSuite)); ok && len(r.SignaturePrivate) > 0 {
-			public, err := suite.SignaturePublicKey(r.SignaturePrivate)
-			if err != nil {
-				return nil, errSignatureKeys
-			}
-			w.needs = []need{{credentialGuard(refOf(public)), true}}
-		}
-	case putX509:
-		w.needs = []need{{credentialGuard(refOf(r.public)), true}, {rotationGuard, true}}
-		w.run = func() (messages.Reply, error) { return a.putX509(t.tx, r) }
-	case messages.PutRotation:
-		w.needs = []need{{rotationGuard, true}}
-		w.run = func() (messages.Reply, error) { return a.putRotation(t.tx, r) }
-	case messages.ReadRotation:
-		if t.tx != nil {
-			w.needs = []need{{rotationGuard, true}}
-		}
-		w.run = func() (messages.Reply, error) { return a.readRotation(t.tx) }
-	case messages.RemoveCredential:
-		w.needs = []need{{credentialGuard(r.Ref), true}, {rotationGuard, true}}
-		w.run = func() (messages.Reply, error) { return a.removeCredential(t.tx, r) }
-	case messages.ListCredentials:
-		w.run = func() (messages.Reply, error) { return a.listCredentials(t.tx) }
-	case useCredential:
-		record, err := a.credential(t.tx, r.suite, r.ref, r.kind)
-		if err != nil {
-			return nil, err
-		}
-		w.needs = []need{{credentialGuard(record.entry.Ref), false}}
-		w.run = func() (messages.Reply, error) {
-			record, err := a.credential(t.tx, r.suite, record.entry.Ref, r.kind)
-			return credentialUsed{record: record}, err
-		}
-	case messages.GenerateKeyPackages:
-		if r.CipherSuite == 0 {
-			r.CipherSuite = a.client.config.Load().suites[0]
-		}
-		record, err := a.credential(t.tx, r.CipherSuite, r.Credential, 0)
-		if err != nil {
-			return nil, err
-		}
-		w.needs = []need{{credentialGuard(record.entry.Ref), false}}
-		r.Credential = record.entry.Ref
-		w.run = func() (messages.Reply, error) { return a.generateKeyPackages(t.tx, r) }
-	case messages.ProposeJoin:
-		if r.CipherSuite == 0 {
-			r.CipherSuite = a.client.config.Load().suites[0]
-		}
-		record, err := a.credential(t.tx, r.CipherSuite, r.Credential, 0)
-		if err != nil {
-			return nil, err
-		}
-		w.needs = []need{{credentialGuard(record.entry.Ref), false}}
-		r.Credential = record.entry.Ref
-		w.run = func() (messages.Reply, error) { return a.proposeJoin(t.tx, r) }
-	case messages.ImportKeyPackage:
-		kp, err := readKeyPackage(r.KeyPackage)
-		if err != nil {
-			return nil, err
-		}
-		w.needs = []need{{credentialGuard(refOf(kp.LeafNode.SignatureKey)), true}}
-		w.run = func() (messages.Reply, error) { return a.importKeyPackage(t.tx, r, kp) }
-	case messages.ListKeyPackages:
-		w.run = func() (messages.Reply, error) { return a.listKeyPackages(t.tx) }
-	case messages.CountKeyPackages:
-		w.run = func() (messages.Reply, error) { return a.countKeyPackages(t.tx, r) }
-	case messages.DeleteKeyPackages:
-		for _, ref := range r.Refs {
-			w.needs = append(w.needs, need{keyPackageGuard(ref), true})
-		}
-		w.run = func() (messages.Reply, error) { return a.deleteKeyPackages(t.tx, r.Refs) }
-	case messages.DeleteStaleKeyPackages:
-		refs, err := a.staleKeyPackages(t.tx, r.CipherSuite)
-		if err != nil {
-			return nil, err
-		}
-		for _, ref := range refs {
-			w.needs = append(w.needs, need{keyPackageGuard(ref), true})
-		}
-		w.run = func() (messages.Reply, error) { return a.deleteKeyPackages(t.tx, refs) }
-	case takeKeyPackage:
-		record, err := a.findKeyPackage(t.tx, r.refs)
-		if err != nil {
-			return nil, err
-		}
-		w.needs = []need{{keyPackageGuard(record.ref), true}, {credentialGuard(record.credential), false}}
-		w.run = func() (messages.Reply, error) { return a.takeKeyPackage(t.tx, record.ref) }
-	case spendKeyPackage:
-		w.run = func() (messages.Reply, error) {
-			_, err := a.deleteKeyPackages(t.tx, []keyPackageRef{r.ref})
-			return stepDone{}, err
-		}
 	case messages.PutPSK:
 		if len(r.ID) == 0 || len(r.ID) > maxName || len(r.PSK) > maxPSK {
 			return nil, fmt.Errorf("%w: pre-shared key of %d bytes, id of %d", messages.ErrInvalidArgument, len(r.PSK), len(r.ID))

@@ -32,6 +32,50 @@ type stepDone struct{ messages.Step }
 
 var errSignatureKeys = fmt.Errorf("%w: signature keys do not belong together", messages.ErrWrongCredential)
 
+// planCredential is plan for the requests of credentials and their rotation.
+func (a *clientActor) planCredential(t *task, w *work) (ok bool, err error) {
+	switch r := t.request.(type) {
+	case messages.AddCredential:
+		w.run = func() (messages.Reply, error) { return a.addCredential(t.tx, r) }
+		if suite, ok := primitive.Lookup(uint16(r.CipherSuite)); ok && len(r.SignaturePrivate) > 0 {
+			public, err := suite.SignaturePublicKey(r.SignaturePrivate)
+			if err != nil {
+				return true, errSignatureKeys
+			}
+			w.needs = []need{{credentialGuard(refOf(public)), true}}
+		}
+	case putX509:
+		w.needs = []need{{credentialGuard(refOf(r.public)), true}, {rotationGuard, true}}
+		w.run = func() (messages.Reply, error) { return a.putX509(t.tx, r) }
+	case messages.PutRotation:
+		w.needs = []need{{rotationGuard, true}}
+		w.run = func() (messages.Reply, error) { return a.putRotation(t.tx, r) }
+	case messages.ReadRotation:
+		if t.tx != nil {
+			w.needs = []need{{rotationGuard, true}}
+		}
+		w.run = func() (messages.Reply, error) { return a.readRotation(t.tx) }
+	case messages.RemoveCredential:
+		w.needs = []need{{credentialGuard(r.Ref), true}, {rotationGuard, true}}
+		w.run = func() (messages.Reply, error) { return a.removeCredential(t.tx, r) }
+	case messages.ListCredentials:
+		w.run = func() (messages.Reply, error) { return a.listCredentials(t.tx) }
+	case useCredential:
+		record, err := a.credential(t.tx, r.suite, r.ref, r.kind)
+		if err != nil {
+			return true, err
+		}
+		w.needs = []need{{credentialGuard(record.entry.Ref), false}}
+		w.run = func() (messages.Reply, error) {
+			record, err := a.credential(t.tx, r.suite, record.entry.Ref, r.kind)
+			return credentialUsed{record: record}, err
+		}
+	default:
+		return false, nil
+	}
+	return true, nil
+}
+
 func (a *clientActor) addCredential(tx *transaction, r messages.AddCredential) (messages.Reply, error) {
 	suite, ok := primitive.Lookup(uint16(r.CipherSuite))
 	if !ok {

@@ -304,7 +304,7 @@ func (a *enrollmentActor) release() {
 		return // others hold it
 	}
 	a.sys.goroutines.Add(1)
-	go func() {
+	go func() { // ends with the actors; Close waits for it
 		defer a.sys.goroutines.Done()
 		for _, stopped := range stops {
 			<-stopped

@@ -31,7 +31,7 @@ func (s *System) readE2EIState(ctx context.Context, at place, id messages.Conver
 
 // members lists the members of a conversation.
 func (s *System) members(ctx context.Context, at place, id messages.ConversationID) (messages.MembersListed, error) {
-	reply, err := s.askConversation(ctx, at, id, newTask(ctx, messages.ListMembers{}))
+	reply, err := s.readConversation(ctx, at, id, messages.ListMembers{})
 	if err != nil {
 		return messages.MembersListed{}, err
 	}
@@ -39,10 +39,10 @@ func (s *System) members(ctx context.Context, at place, id messages.Conversation
 }
 
 // stateOf computes the state of a conversation from its members' credentials.
-func (s *System) stateOf(at place, credentials []mlsgroup.Credential) messages.E2EIState {
+func (s *System) stateOf(at place, credentials []mlsgroup.Credential) pki.E2EIState {
 	trusted, now := at.client.trust(at.tx), s.options.Now()
 	if !trusted.HasTrustAnchor() {
-		return messages.E2EIStateNotEnabled
+		return pki.E2EIStateNotEnabled
 	}
 	// First all at once, for the memory.
 	s.options.Do(len(credentials), func(i int) {
@@ -50,7 +50,7 @@ func (s *System) stateOf(at place, credentials []mlsgroup.Credential) messages.E
 			trusted.Examine(credentials[i].Certificates, now)
 		}
 	})
-	state := trusted.ConversationState(func(yield func([][]byte) bool) {
+	return trusted.E2EIState(func(yield func([][]byte) bool) {
 		for i := range credentials {
 			var chain [][]byte
 			if credentials[i].Type == mlsgroup.CredentialTypeX509 {
@@ -61,7 +61,6 @@ func (s *System) stateOf(at place, credentials []mlsgroup.Credential) messages.E
 			}
 		}
 	}, now)
-	return messages.E2EIState(state)
 }
 
 // readGroupInfoState answers the state of a group that the client need not be in. Its
@@ -116,23 +115,21 @@ func (s *System) readIdentities(ctx context.Context, at place, id messages.Conve
 // identify makes an identity of a credential.
 func identify(s *pki.Snapshot, now time.Time, suite mlsgroup.CipherSuite, c *mlsgroup.Credential, signatureKey []byte) messages.WireIdentity {
 	id := messages.WireIdentity{
-		Status: messages.DeviceStatusValid, Thumbprint: pki.Thumbprint(uint16(suite), signatureKey), CredentialType: c.Type,
+		Status: pki.DeviceStatusValid, Thumbprint: pki.Thumbprint(uint16(suite), signatureKey), CredentialType: c.Type,
 	}
 	if c.Type != mlsgroup.CredentialTypeX509 {
 		id.ClientID = messages.ClientID(c.Identity)
 		return id
 	}
 	v := s.Examine(c.Certificates, now)
-	id.Status = messages.DeviceStatus(s.Policy().StatusOf(v.Err))
+	id.Status = s.Policy().StatusOf(v.Err)
 	if !s.HasTrustAnchor() {
-		id.Status = messages.DeviceStatusUnknown
+		id.Status = pki.DeviceStatusUnknown
 	}
 	if x := v.Identity; x != nil {
 		id.ClientID = messages.ClientID(x.ClientID.String())
-		id.X509 = &messages.X509Identity{
-			Handle: x.Handle, DisplayName: x.DisplayName, Domain: x.Domain, Certificate: x.Certificate, SerialNumber: x.SerialNumber,
-			NotBefore: time.Unix(x.NotBefore, 0).UTC(), NotAfter: time.Unix(x.NotAfter, 0).UTC(),
-		}
+		own := x.X509Identity // the snapshot's is shared
+		id.X509 = &own
 	}
 	return id
 }

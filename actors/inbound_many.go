@@ -78,6 +78,10 @@ func (c *conversation) decryptMany(st *stage, list []inbound) int {
 		reply, err := c.decrypt(st, in.task, in.message)
 		if in.Err = err; err == nil {
 			in.Message = reply.(messages.MessageDecrypted)
+			if st.state.group != nil { // what no answer has carried yet
+				in.Message.Released = append(in.Message.Released, c.release(st)...)
+				c.arrive(st, &in.Message)
+			}
 		}
 		done++
 	}
@@ -88,7 +92,7 @@ func (c *conversation) decryptMany(st *stage, list []inbound) int {
 // they change, as one step. It tells how many there were; what it leaves is for
 // decrypt to deal with.
 func (c *conversation) openRun(st *stage, list []inbound) int {
-	if st.state.group == nil || len(st.state.inflight) > 0 {
+	if st.state.group == nil || len(st.state.inflight) > 0 || st.state.owes() {
 		return 0
 	}
 	sealed := make([]*mlsgroup.SealedMessage, 0, len(list))

@@ -43,6 +43,74 @@ type pskRead struct {
 	psk *pskValue
 }
 
+// planKeyPackage is plan for the requests of key packages.
+func (a *clientActor) planKeyPackage(t *task, w *work) (ok bool, err error) {
+	switch r := t.request.(type) {
+	case messages.GenerateKeyPackages:
+		if r.CipherSuite == 0 {
+			r.CipherSuite = a.client.config.Load().suites[0]
+		}
+		record, err := a.credential(t.tx, r.CipherSuite, r.Credential, 0)
+		if err != nil {
+			return true, err
+		}
+		w.needs = []need{{credentialGuard(record.entry.Ref), false}}
+		r.Credential = record.entry.Ref
+		w.run = func() (messages.Reply, error) { return a.generateKeyPackages(t.tx, r) }
+	case messages.ProposeJoin:
+		if r.CipherSuite == 0 {
+			r.CipherSuite = a.client.config.Load().suites[0]
+		}
+		record, err := a.credential(t.tx, r.CipherSuite, r.Credential, 0)
+		if err != nil {
+			return true, err
+		}
+		w.needs = []need{{credentialGuard(record.entry.Ref), false}}
+		r.Credential = record.entry.Ref
+		w.run = func() (messages.Reply, error) { return a.proposeJoin(t.tx, r) }
+	case messages.ImportKeyPackage:
+		kp, err := readKeyPackage(r.KeyPackage)
+		if err != nil {
+			return true, err
+		}
+		w.needs = []need{{credentialGuard(refOf(kp.LeafNode.SignatureKey)), true}}
+		w.run = func() (messages.Reply, error) { return a.importKeyPackage(t.tx, r, kp) }
+	case messages.ListKeyPackages:
+		w.run = func() (messages.Reply, error) { return a.listKeyPackages(t.tx) }
+	case messages.CountKeyPackages:
+		w.run = func() (messages.Reply, error) { return a.countKeyPackages(t.tx, r) }
+	case messages.DeleteKeyPackages:
+		for _, ref := range r.Refs {
+			w.needs = append(w.needs, need{keyPackageGuard(ref), true})
+		}
+		w.run = func() (messages.Reply, error) { return a.deleteKeyPackages(t.tx, r.Refs) }
+	case messages.DeleteStaleKeyPackages:
+		refs, err := a.staleKeyPackages(t.tx, r.CipherSuite)
+		if err != nil {
+			return true, err
+		}
+		for _, ref := range refs {
+			w.needs = append(w.needs, need{keyPackageGuard(ref), true})
+		}
+		w.run = func() (messages.Reply, error) { return a.deleteKeyPackages(t.tx, refs) }
+	case takeKeyPackage:
+		record, err := a.findKeyPackage(t.tx, r.refs)
+		if err != nil {
+			return true, err
+		}
+		w.needs = []need{{keyPackageGuard(record.ref), true}, {credentialGuard(record.credential), false}}
+		w.run = func() (messages.Reply, error) { return a.takeKeyPackage(t.tx, record.ref) }
+	case spendKeyPackage:
+		w.run = func() (messages.Reply, error) {
+			_, err := a.deleteKeyPackages(t.tx, []keyPackageRef{r.ref})
+			return stepDone{}, err
+		}
+	default:
+		return false, nil
+	}
+	return true, nil
+}
+
 func (a *clientActor) keyPackages(tx *transaction) ([]*keyPackageRecord, error) {
 	records, err := a.list(tx, a.client.keys.KeyPackage(nil, nil))
 	if err != nil {
@@ -159,8 +227,6 @@ func (a *clientActor) takeKeyPackage(tx *transaction, ref keyPackageRef) (messag
 	return keyPackageTaken{record: record, credential: credential}, nil
 }
 
-// importKeyPackage stores a key package of another engine, and the credential it
-// was made with.
 // importKeyPackage stores a key package that was made elsewhere, and its credential
 // unless there is one of that key: an X.509 one, or one that can sign where what comes
 // cannot, is not to be lost.

@@ -84,7 +84,7 @@ const (
 	maxGenerate     = 1000        // key packages in one request
 	sweepFraction   = 4           // sweeps for passivation in one IdleAfter
 	restFraction    = 8           // of StateBytes is freed when it is exceeded
-	restBytes       = 2 << 10     // of memory of a conversation beside its state
+	restBytes       = 2 << 10     // of memory of a conversation beside its state, its view among them
 	maxRemembered   = 1 << 14     // certificates whose paths need not be verified again
 	maxPSK          = 1 << 16     // an external pre-shared key, in bytes
 	maxName         = 1 << 10     // client, conversation and PSK ids, in bytes

@@ -81,13 +81,13 @@ func (a *pkiActor) plan(t *task) (*work, error) {
 		})
 	case registerChain:
 		w.run = a.change(t.tx, messages.ErrInvalidCertificate, func(s *pki.Snapshot) (*pki.Snapshot, messages.Reply, error) {
-			next, err := s.WithIntermediates(now, r.intermediates...)
+			next, err := s.WithIssued(r.chain, now)
 			return next, stepDone{}, err
 		})
 	case messages.RegisterCRL:
 		w.run = a.change(t.tx, messages.ErrInvalidCRL, func(s *pki.Snapshot) (*pki.Snapshot, messages.Reply, error) {
 			next, made, err := s.WithCRL(r.DistributionPoint, r.CRL)
-			return next, messages.CRLRegistered{Dirty: made.Dirty, Expiration: made.Expiration}, err
+			return next, messages.CRLRegistered{CRLRegistration: made}, err
 		})
 	default:
 		return nil, fmt.Errorf("%w: %T", messages.ErrInternal, t.request)
@@ -98,7 +98,7 @@ func (a *pkiActor) plan(t *task) (*work, error) {
 // registerChain registers the intermediates of a chain that was issued to the client.
 type registerChain struct {
 	messages.Step
-	intermediates [][]byte
+	chain [][]byte // leaf first
 }
 
 // change is the run of a request that makes another snapshot. refused names what it
@@ -179,7 +179,7 @@ func (s *System) loadTrust(c *client) (*pki.Snapshot, error) {
 // anchorOf returns the name of the trust anchor that is a certificate.
 func anchorOf(s *pki.Snapshot, der []byte) (pki.Fingerprint, bool) {
 	for _, a := range s.TrustAnchors() {
-		if bytes.Equal(a.DER, der) {
+		if bytes.Equal(a.Certificate, der) {
 			return a.Fingerprint, true
 		}
 	}
@@ -222,12 +222,5 @@ func pkiError(err, refused error) error {
 
 // readPKI answers what is registered, as the transaction sees it.
 func readPKI(s *pki.Snapshot) messages.PKIRead {
-	reply := messages.PKIRead{Intermediates: s.Intermediates()}
-	for _, a := range s.TrustAnchors() {
-		reply.TrustAnchors = append(reply.TrustAnchors, messages.TrustAnchor{Fingerprint: a.Fingerprint, Certificate: a.DER})
-	}
-	for _, l := range s.CRLs() {
-		reply.CRLs = append(reply.CRLs, messages.RegisteredCRL{DistributionPoint: l.URL, CRL: l.DER, NextUpdate: l.NextUpdate})
-	}
-	return reply
+	return messages.PKIRead{TrustAnchors: s.TrustAnchors(), Intermediates: s.Intermediates(), CRLs: s.CRLs()}
 }

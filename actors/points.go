@@ -56,7 +56,7 @@ func (c *client) pointKey(n notedPoint) []byte {
 
 // pointChanges are what a batch, or all stages of a transaction, have noted and displaced.
 type pointChanges struct {
-	mu               sync.Mutex
+	mu               sync.Mutex // guards both: the actors of one transaction share them
 	noted, displaced []notedPoint
 }
 
@@ -202,7 +202,7 @@ func (s *System) listPoints(at place, own []messages.CredentialEntry) messages.D
 		found = append(found, l.URL)
 	}
 	for _, a := range trusted.TrustAnchors() {
-		note([][]byte{a.DER})
+		note([][]byte{a.Certificate})
 	}
 	for _, der := range trusted.Intermediates() {
 		note([][]byte{der})

@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// table is a map for many goroutines: which actor serves which thing. Its locks are
-// the only ones of this package, and nothing is called under them but short
-// functions of this package that neither block nor lock.
+// table is a map for many goroutines: which actor serves which thing. Nothing is
+// called under its locks but short functions of this package that neither block nor
+// lock.
 type table[K comparable, V any] struct {
 	seed    maphash.Seed
 	stripes [64]stripe[K, V]

@@ -16,6 +16,8 @@ import (
 // key, a stored credential has it.
 type putX509 struct {
 	messages.Step
+	// try only takes the guards and looks whether the credential can be stored.
+	try     bool
 	suite   mlsgroup.CipherSuite
 	chain   [][]byte
 	public  []byte
@@ -55,12 +57,21 @@ func (s *System) saveX509Credential(ctx context.Context, at place, r messages.Sa
 			return nil, fmt.Errorf("%w: the certificate is for another key", messages.ErrWrongCredential)
 		}
 	}
+	put := putX509{suite: r.CipherSuite, chain: chain, public: id.PublicKey, private: r.SignaturePrivate}
 	if len(chain) > 1 {
-		if _, err := s.askPKI(ctx, at, registerChain{intermediates: chain[1:]}); err != nil {
+		// Two actors stage a part each, and what the one has staged in the caller's
+		// transaction it does not take back when the other refuses. So the other is asked
+		// first, and when it has agreed nothing ends the operation half way.
+		put.try = true
+		if _, err := s.askClient(ctx, at, put); err != nil {
 			return nil, err
 		}
+		if _, err := s.askPKI(ctx, at, registerChain{chain: chain}); err != nil {
+			return nil, err
+		}
+		put.try, ctx = false, context.WithoutCancel(ctx)
 	}
-	reply, err := s.askClient(ctx, at, putX509{suite: r.CipherSuite, chain: chain, public: id.PublicKey, private: r.SignaturePrivate})
+	reply, err := s.askClient(ctx, at, put)
 	if err != nil {
 		return nil, err
 	}
@@ -92,6 +103,9 @@ func (a *clientActor) putX509(tx *transaction, r putX509) (messages.Reply, error
 		}
 		defer old.private.Wipe()
 		record.private = old.private
+	}
+	if r.try {
+		return stepDone{}, nil
 	}
 	changes := new(store.ChangeSet)
 	putSecret(changes, a.client.credentialKey(record.entry.Ref), record.marshal())

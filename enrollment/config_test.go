@@ -34,7 +34,7 @@ func TestConfig(t *testing.T) {
 		"no lifetime":       {func(c *enrollment.Config) { c.Lifetime = 0 }, enrollment.ErrConfig},
 		"half a second":     {func(c *enrollment.Config) { c.Lifetime = 3 * time.Second / 2 }, enrollment.ErrConfig},
 		"three centuries":   {func(c *enrollment.Config) { c.Lifetime = 1<<63 - 1 }, enrollment.ErrConfig},
-		"http":              {func(c *enrollment.Config) { c.Directory = "http://ca.test/" }, enrollment.ErrConfig},
+		"http":              {func(c *enrollment.Config) { c.Directory = "http://ca.example/" }, enrollment.ErrConfig},
 	} {
 		config := testConfig(t, 1)
 		c.change(&config)
@@ -56,6 +56,7 @@ func TestPitfallE12NamesBeyondASCII(t *testing.T) {
 		w := newWorld(t, 1)
 		config := testConfig(t, 1)
 		config.DisplayName, config.Handle = c.name, c.handle
+		w.name, w.handle = c.name, strings.TrimSuffix(strings.TrimPrefix(c.uri, "wireapp://%40"), "@wire.localhost")
 		var err error
 		w.e, err = enrollment.New(config, w.rand)
 		w.must(err)
@@ -71,7 +72,7 @@ func TestPitfallE12NamesBeyondASCII(t *testing.T) {
 		if s.Handle != c.uri || s.Name != c.name {
 			t.Errorf("ordered %q and %q, want %q and %q", s.Handle, s.Name, c.uri, c.name)
 		}
-		_, err = w.e.Receive(w.now, w.ca.Answer(r))
+		_, err = w.e.Receive(w.now, w.ca.Do(r))
 		w.must(err)
 		w.until(enrollment.StepIssued)
 		if _, err := w.e.Issued(w.now, w.trust); err != nil {

@@ -23,12 +23,12 @@ func TestFinalizeTwice(t *testing.T) {
 		w.until(enrollment.StepFinalize)
 		r, err := w.e.Request(w.now)
 		w.must(err)
-		w.ca.Answer(r) // lost
+		w.ca.Do(r) // lost
 		w.e.Retry()
 		w.until(enrollment.StepFinalize) // the lost answer had the nonce
 		r, err = w.e.Request(w.now)
 		w.must(err)
-		response := w.ca.Answer(r)
+		response := w.ca.Do(r)
 		notReady(&response)
 		response.Header["Retry-After"] = []string{"5"}
 		if wait, err := w.e.Receive(w.now, response); err != nil || wait != 5*time.Second || w.e.Step() != enrollment.StepOrderCheck {
@@ -40,7 +40,7 @@ func TestFinalizeTwice(t *testing.T) {
 		for range processing {
 			r, err := w.e.Request(w.now)
 			w.must(err)
-			response := w.ca.Answer(r)
+			response := w.ca.Do(r)
 			set("status", "processing")(&response)
 			if wait, err := w.e.Receive(w.now, response); err != nil || wait == 0 || w.e.Step() != enrollment.StepOrderCheck {
 				t.Fatalf("wait %v, at %v: %v", wait, w.e.Step(), err)
@@ -63,7 +63,7 @@ func TestFinalizeTakesTime(t *testing.T) {
 	w.until(enrollment.StepFinalize)
 	r, err := w.e.Request(w.now)
 	w.must(err)
-	response := w.ca.Answer(r)
+	response := w.ca.Do(r)
 	set("status", "processing")(&response)
 	if wait, err := w.e.Receive(w.now, response); err != nil || wait != time.Second || w.e.Step() != enrollment.StepOrderCheck {
 		t.Fatalf("wait %v, at %v: %v", wait, w.e.Step(), err)
@@ -95,7 +95,7 @@ func TestFinalizeForEver(t *testing.T) {
 			var r enrollment.Request
 			r, err = w.e.Request(w.now)
 			w.must(err)
-			response := w.ca.Answer(r)
+			response := w.ca.Do(r)
 			if tell := answer.tell; r.Step == enrollment.StepFinalize {
 				tell(&response)
 			} else if r.Step == enrollment.StepOrderCheck {

@@ -84,7 +84,7 @@ type caller struct {
 func (c *caller) post(url string, body []byte, err error) []byte {
 	c.w.t.Helper()
 	c.w.must(err)
-	r := c.w.ca.Answer(enrollment.Request{Method: "POST", URL: url, Header: enrollment.Header{"Content-Type": {"application/jose+json"}}, Body: body})
+	r := c.w.ca.Do(enrollment.Request{Method: "POST", URL: url, Header: enrollment.Header{"Content-Type": {"application/jose+json"}}, Body: body})
 	c.nonce = r.Header["Replay-Nonce"][0]
 	if r.Status/100 != 2 {
 		c.w.t.Fatalf("POST %s: %d %s", url, r.Status, r.Body)
@@ -95,9 +95,9 @@ func (c *caller) post(url string, body []byte, err error) []byte {
 func (w *world) stepCalls(t *testing.T) (enrollment.Issued, error) {
 	t.Helper()
 	e, c := w.e, &caller{w: w}
-	directory, err := e.DirectoryResponse(w.ca.Answer(enrollment.Request{Method: "GET", URL: caDirectory}).Body)
+	directory, err := e.DirectoryResponse(w.ca.Do(enrollment.Request{Method: "GET", URL: caDirectory}).Body)
 	w.must(err)
-	c.nonce = w.ca.Answer(enrollment.Request{Method: "HEAD", URL: directory.NewNonce}).Header["Replay-Nonce"][0]
+	c.nonce = w.ca.Do(enrollment.Request{Method: "HEAD", URL: directory.NewNonce}).Header["Replay-Nonce"][0]
 
 	body, err := e.NewAccountRequest(c.nonce)
 	account, err := e.NewAccountResponse(c.post(directory.NewAccount, body, err))
@@ -128,14 +128,14 @@ func (w *world) stepCalls(t *testing.T) (enrollment.Issued, error) {
 			user = a
 		}
 	}
-	dpop, err := e.CreateDPoPToken(w.now, w.rand, 30*time.Second, backendNonce)
+	dpop, err := e.CreateDPoPToken(w.now, w.rand, 30*time.Second, w.ca.BackendNonce())
 	w.must(err)
 	access, err := w.ca.AccessToken(dpop)
 	w.must(err)
 	body, err = e.NewDPoPChallengeRequest(access, c.nonce)
 	w.must(e.NewDPoPChallengeResponse(c.post(device.Challenge.URL, body, err)))
 
-	id, err := w.ca.IDToken(enrollment.Authentication{IdentityProvider: user.Challenge.Target, KeyAuth: user.KeyAuth, Audience: user.Challenge.URL})
+	id, err := w.idToken(enrollment.Authentication{IdentityProvider: user.Challenge.Target, KeyAuth: user.KeyAuth, Audience: user.Challenge.URL})
 	w.must(err)
 	body, err = e.NewOIDCChallengeRequest(id, c.nonce)
 	w.must(e.NewOIDCChallengeResponse(c.post(user.Challenge.URL, body, err)))
@@ -181,7 +181,7 @@ func TestBadNonce(t *testing.T) {
 		r, err := w.e.Request(w.now)
 		w.must(err)
 		before := w.stash()
-		_, err = w.e.Receive(w.now, w.ca.Answer(r))
+		_, err = w.e.Receive(w.now, w.ca.Do(r))
 		var p *enrollment.Problem
 		if !errors.Is(err, enrollment.ErrNonceRefused) || !errors.As(err, &p) || p.Kind() != "badNonce" || p.Step != at {
 			t.Errorf("second bad nonce at %v: %v", at, err)
@@ -203,7 +203,7 @@ func TestLostResponses(t *testing.T) {
 		at := w.e.Step()
 		r, err := w.e.Request(w.now)
 		w.must(err)
-		w.ca.Answer(r)
+		w.ca.Do(r)
 		stash := w.stash()
 		w.e, err = enrollment.Unmarshal(stash) // a restart
 		w.must(err)
@@ -219,7 +219,7 @@ func TestLostResponses(t *testing.T) {
 	if _, err := w.e.Issued(w.now, w.trust); err != nil {
 		t.Error(err)
 	}
-	if n := w.ca.Accounts(); n != 1 {
+	if n := w.ca.Stats().Accounts; n != 1 {
 		t.Errorf("%d accounts for one enrollment", n)
 	}
 }
@@ -258,7 +258,7 @@ func TestTokensMayBeReplaced(t *testing.T) {
 	w.must(w.e.SetIDToken("older.old.old"))
 	a, err := w.e.Authentication()
 	w.must(err)
-	id, err := w.ca.IDToken(a)
+	id, err := w.idToken(a)
 	w.must(err)
 	w.must(w.e.SetIDToken(id))
 	w.until(enrollment.StepIssued)

@@ -96,7 +96,7 @@ func TestRequests(t *testing.T) {
 			}
 			r, err := w.e.Request(w.now)
 			w.must(err)
-			response := w.ca.Answer(r)
+			response := w.ca.Do(r)
 			_, err = w.e.Receive(w.now, response)
 			w.must(err)
 			if r.Method != "POST" {
@@ -227,7 +227,7 @@ func TestDPoPToken(t *testing.T) {
 		if !maps.Equal(claims, want) {
 			t.Errorf("suite %d: claims\n%v\nwant\n%v", suite, claims, want)
 		}
-		if w.e.AccessTokenURL() != "https://backend.test/clients/9e4ef7e72ec9e5b9/access-token" {
+		if w.e.AccessTokenURL() != "https://wire.example/clients/9e4ef7e72ec9e5b9/access-token" {
 			t.Errorf("access token URL %s", w.e.AccessTokenURL())
 		}
 		// The team's member is there without a team, and tokens differ.
@@ -254,7 +254,7 @@ func TestKeyAuth(t *testing.T) {
 		r, err := w.e.Request(w.now)
 		w.must(err)
 		key := readJWS(t, r.Body).protected["jwk"].(map[string]any)
-		_, err = w.e.Receive(w.now, w.ca.Answer(r))
+		_, err = w.e.Receive(w.now, w.ca.Do(r))
 		w.must(err)
 		canonical := fmt.Sprintf(`{"crv":"%v","kty":"%v","x":"%v"`, key["crv"], key["kty"], key["x"])
 		if y := key["y"]; y != nil {

@@ -18,9 +18,9 @@ func FuzzResponses(f *testing.F) {
 		r, err := w.e.Request(w.now)
 		w.must(err)
 		at = append(at, w.stash())
-		response := w.ca.Answer(r)
+		response := w.ca.Do(r)
 		f.Add(byte(i), uint16(response.Status), []byte(response.Body), "", "")
-		f.Add(byte(i), uint16(400), []byte(`{"type":"urn:ietf:params:acme:error:badNonce","detail":""}`), "application/problem+json", "https://ca.test/")
+		f.Add(byte(i), uint16(400), []byte(`{"type":"urn:ietf:params:acme:error:badNonce","detail":""}`), "application/problem+json", "https://ca.example/")
 	}
 	w := newWorld(f, 1)
 	f.Fuzz(func(t *testing.T, i byte, status uint16, body []byte, media, location string) {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/conclave-mls/conclave/enrollment"
 	"github.com/conclave-mls/conclave/pki"
+	"github.com/conclave-mls/conclave/tests/acmetest"
 )
 
 // lie is a response that is not what it should be.
@@ -120,21 +121,21 @@ func lies() []lie {
 		{directory, "no revokeCert", drop("revokeCert"), enrollment.ErrMalformed},
 		{directory, "names in another case", body(`{"NEWNONCE":"https://a/","newAccount":"https://a/","newOrder":"https://a/","revokeCert":"https://a/"}`), enrollment.ErrMalformed},
 		{directory, "twice the same name", body(`{"newNonce":"https://a/","newNonce":"https://b/","newAccount":"https://a/","newOrder":"https://a/","revokeCert":"https://a/"}`), enrollment.ErrMalformed},
-		{directory, "http", set("newOrder", "http://ca.test/order"), enrollment.ErrMalformed},
+		{directory, "http", set("newOrder", "http://ca.example/order"), enrollment.ErrMalformed},
 		{directory, "relative", set("newOrder", "/order"), enrollment.ErrMalformed},
-		{directory, "password", set("newOrder", "https://a:b@ca.test/order"), enrollment.ErrMalformed},
-		{directory, "long URL", set("newOrder", "https://ca.test/"+strings.Repeat("a", 3000)), enrollment.ErrTooLarge},
+		{directory, "password", set("newOrder", "https://a:b@ca.example/order"), enrollment.ErrMalformed},
+		{directory, "long URL", set("newOrder", "https://ca.example/"+strings.Repeat("a", 3000)), enrollment.ErrTooLarge},
 		{account, "deactivated", set("status", "deactivated"), enrollment.ErrAccountDeactivated},
 		{account, "revoked", set("status", "revoked"), enrollment.ErrAccountRevoked},
 		{account, "unknown status", set("status", "fine"), enrollment.ErrMalformed},
 		{account, "no orders", drop("orders"), enrollment.ErrMalformed},
-		{account, "other orders", set("orders", "https://ca.test/acme/account/1/certs"), enrollment.ErrMalformed},
-		{account, "another Location", header("Location", "https://ca.test/acme/wire/account/other"), enrollment.ErrMalformed},
+		{account, "other orders", set("orders", "https://ca.example/acme/account/1/certs"), enrollment.ErrMalformed},
+		{account, "another Location", header("Location", "https://ca.example/acme/wire/account/other"), enrollment.ErrMalformed},
 		{order, "invalid", set("status", "invalid"), enrollment.ErrOrderInvalid},
 		{order, "ready already", set("status", "ready"), enrollment.ErrObjectStatus},
 		{order, "valid already", set("status", "valid"), enrollment.ErrObjectStatus},
 		{order, "no Location", header("Location"), enrollment.ErrMalformed},
-		{order, "two Locations", header("Location", "https://ca.test/1", "https://ca.test/2"), enrollment.ErrMalformed},
+		{order, "two Locations", header("Location", "https://ca.example/1", "https://ca.example/2"), enrollment.ErrMalformed},
 		{order, "Location is no URL", header("Location", "order"), enrollment.ErrMalformed},
 		{authz, "invalid", set("status", "invalid"), enrollment.ErrAuthorizationInvalid},
 		{authz, "revoked", set("status", "revoked"), enrollment.ErrAuthorizationRevoked},
@@ -155,25 +156,25 @@ func lies() []lie {
 		{authz, "token of 15 bytes", challenge("token", "AAAAAAAAAAAAAAAAAAAA"), enrollment.ErrChallengeEntropy},
 		{authz, "endless token", challenge("token", strings.Repeat("A", 4000)), enrollment.ErrTooLarge},
 		{authz, "no target", challenge("target", ""), enrollment.ErrMalformed},
-		{authz, "target with query", challenge("target", "https://backend.test/?a=b"), enrollment.ErrMalformed},
+		{authz, "target with query", challenge("target", "https://wire.example/?a=b"), enrollment.ErrMalformed},
 		{authz, "target of another scheme", challenge("target", "file:///etc/passwd"), enrollment.ErrMalformed},
-		{authz, "challenge over http", challenge("url", "http://ca.test/challenge"), enrollment.ErrMalformed},
+		{authz, "challenge over http", challenge("url", "http://ca.example/challenge"), enrollment.ErrMalformed},
 		{dpop, "pending", set("status", "pending"), enrollment.ErrObjectStatus},
 		{dpop, "no status", drop("status"), enrollment.ErrObjectStatus},
 		{dpop, "unknown status", set("status", "x"), enrollment.ErrMalformed},
 		{dpop, "failed", set("status", "invalid"), enrollment.ErrChallengeInvalid},
 		{dpop, "the other challenge", set("type", "wire-oidc-01"), enrollment.ErrChallengeType},
-		{dpop, "the URL of another", set("url", "https://ca.test/challenge"), enrollment.ErrChallengeType},
+		{dpop, "the URL of another", set("url", "https://ca.example/challenge"), enrollment.ErrChallengeType},
 		{oidc, "failed", set("status", "invalid"), enrollment.ErrChallengeInvalid},
 		{oidc, "the other challenge", set("type", "wire-dpop-01"), enrollment.ErrChallengeType},
 		{oidc, "the token of another", set("token", "AAAAAAAAAAAAAAAAAAAAAAAAAAA"), enrollment.ErrChallengeType},
 		{check, "invalid", set("status", "invalid"), enrollment.ErrOrderInvalid},
 		{check, "valid already", set("status", "valid"), enrollment.ErrObjectStatus},
-		{check, "another order", set("authorizations", []string{"https://ca.test/1", "https://ca.test/2"}), enrollment.ErrMalformed},
+		{check, "another order", set("authorizations", []string{"https://ca.example/1", "https://ca.example/2"}), enrollment.ErrMalformed},
 		{finalize, "ready", set("status", "ready"), enrollment.ErrObjectStatus},
 		{finalize, "invalid", set("status", "invalid"), enrollment.ErrOrderInvalid},
 		{finalize, "no certificate", drop("certificate"), enrollment.ErrMalformed},
-		{finalize, "certificate over http", set("certificate", "http://ca.test/1"), enrollment.ErrMalformed},
+		{finalize, "certificate over http", set("certificate", "http://ca.example/1"), enrollment.ErrMalformed},
 	}
 	for _, at := range []enrollment.Step{order, check, finalize} {
 		all = append(all, []lie{
@@ -248,7 +249,7 @@ func TestHostileResponses(t *testing.T) {
 		origin := w.stash()
 		r, err := w.e.Request(w.now)
 		w.must(err)
-		honest := w.ca.Answer(r)
+		honest := w.ca.Do(r)
 		bad := enrollment.Response{Status: honest.Status, Header: maps.Clone(honest.Header), Body: slices.Clone(honest.Body)}
 		l.tell(&bad)
 		before := w.stash()
@@ -274,7 +275,7 @@ func TestTruncatedResponses(t *testing.T) {
 		w.until(at)
 		r, err := w.e.Request(w.now)
 		w.must(err)
-		honest := w.ca.Answer(r)
+		honest := w.ca.Do(r)
 		before := w.stash()
 		end := len(bytes.TrimSpace(honest.Body))
 		for n := range end {
@@ -312,13 +313,13 @@ func TestSwappedAuthorizations(t *testing.T) {
 	w.until(enrollment.StepAuthorization)
 	r, err := w.e.Request(w.now)
 	w.must(err)
-	first := w.ca.Answer(r)
+	first := w.ca.Do(r)
 	_, err = w.e.Receive(w.now, first)
 	w.must(err)
 	r, err = w.e.Request(w.now)
 	w.must(err)
 	before := w.stash()
-	again := w.ca.Answer(r)
+	again := w.ca.Do(r)
 	again.Body = first.Body
 	if _, err := w.e.Receive(w.now, again); !errors.Is(err, enrollment.ErrChallengeType) {
 		t.Errorf("the same authorization twice: %v", err)
@@ -363,7 +364,7 @@ func TestNonces(t *testing.T) {
 	if _, err := w.e.Request(w.now); !errors.As(err, &step) || !step.Waiting {
 		t.Errorf("second request on one nonce: %v", err)
 	}
-	response := w.ca.Answer(r)
+	response := w.ca.Do(r)
 	var protected struct {
 		Protected string `json:"protected"`
 	}
@@ -405,7 +406,7 @@ func TestPolling(t *testing.T) {
 		}{{"", time.Second}, {"0", time.Second}, {"7", 7 * time.Second}, {"86400", time.Minute}, {"Fri, 31 Dec 1999 23:59:59 GMT", time.Second}} {
 			r, err := w.e.Request(w.now)
 			w.must(err)
-			response := w.ca.Answer(r)
+			response := w.ca.Do(r)
 			set("status", "processing")(&response)
 			response.Header["Retry-After"] = []string{after.header}
 			wait, err := w.e.Receive(w.now, response)
@@ -421,7 +422,7 @@ func TestPolling(t *testing.T) {
 			var r enrollment.Request
 			r, err = w.e.Request(w.now)
 			w.must(err)
-			response := w.ca.Answer(r)
+			response := w.ca.Do(r)
 			set("status", "processing")(&response)
 			_, err = w.e.Receive(w.now, response)
 		}
@@ -504,12 +505,12 @@ func TestWrongCertificates(t *testing.T) {
 		{"in another order, with more", func(c *x509.Certificate) { c.URIs = uris("https://example.com/", client, handle) }, nil},
 	} {
 		w := newWorld(t, 1)
-		w.ca.Leaf = c.leaf
+		w.ca.Certificate = c.leaf
 		w.until(enrollment.StepCertificate)
 		r, err := w.e.Request(w.now)
 		w.must(err)
 		before := w.stash()
-		if _, err = w.e.Receive(w.now, w.ca.Answer(r)); !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
+		if _, err = w.e.Receive(w.now, w.ca.Do(r)); !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
 			t.Errorf("%s: %v, want %v", c.what, err, c.want)
 		}
 		if c.want != nil {
@@ -524,7 +525,7 @@ func TestWrongChains(t *testing.T) {
 	w.until(enrollment.StepCertificate)
 	r, err := w.e.Request(w.now)
 	w.must(err)
-	honest := w.ca.Answer(r)
+	honest := w.ca.Do(r)
 	chain := string(honest.Body)
 	for _, c := range []struct {
 		what, body string
@@ -554,7 +555,7 @@ func TestUntrusted(t *testing.T) {
 	w := newWorld(t, 1)
 	w.until(enrollment.StepIssued)
 	before := w.stash()
-	root, err := pki.ParsePEMChain([]byte(newCA("others", func() time.Time { return w.now }).Root()))
+	root, err := pki.ParsePEMChain([]byte(acmetest.NewDomain("others", 1, func() time.Time { return w.now }).Root()))
 	w.must(err)
 	others, err := pki.New(pki.Policy{}, nil).WithTrustAnchor(root[0], w.now)
 	w.must(err)

@@ -35,13 +35,13 @@ func calls() []call {
 		{"NewAccountResponse", func(w *world) error { _, err := w.e.NewAccountResponse(empty); return err }},
 		{"NewOrderRequest", func(w *world) error { _, err := w.e.NewOrderRequest(w.now, nonce); return err }},
 		{"NewOrderResponse", func(w *world) error { _, err := w.e.NewOrderResponse(w.now, empty); return err }},
-		{"NewAuthzRequest", func(w *world) error { _, err := w.e.NewAuthzRequest("https://ca.test/", nonce); return err }},
+		{"NewAuthzRequest", func(w *world) error { _, err := w.e.NewAuthzRequest("https://ca.example/", nonce); return err }},
 		{"NewAuthzResponse", func(w *world) error { _, err := w.e.NewAuthzResponse(w.now, empty); return err }},
 		{"NewDPoPChallengeRequest", func(w *world) error { _, err := w.e.NewDPoPChallengeRequest("a.b.c", nonce); return err }},
 		{"NewDPoPChallengeResponse", func(w *world) error { return w.e.NewDPoPChallengeResponse(empty) }},
 		{"NewOIDCChallengeRequest", func(w *world) error { _, err := w.e.NewOIDCChallengeRequest("a.b.c", nonce); return err }},
 		{"NewOIDCChallengeResponse", func(w *world) error { return w.e.NewOIDCChallengeResponse(empty) }},
-		{"CheckOrderRequest", func(w *world) error { _, err := w.e.CheckOrderRequest("https://ca.test/", nonce); return err }},
+		{"CheckOrderRequest", func(w *world) error { _, err := w.e.CheckOrderRequest("https://ca.example/", nonce); return err }},
 		{"CheckOrderResponse", func(w *world) error { _, err := w.e.CheckOrderResponse(w.now, empty); return err }},
 		{"FinalizeRequest", func(w *world) error { _, err := w.e.FinalizeRequest(w.now, nonce); return err }},
 		{"FinalizeResponse", func(w *world) error { _, err := w.e.FinalizeResponse(w.now, empty); return err }},
@@ -148,7 +148,7 @@ func places(t *testing.T) (all []place) {
 			w.must(err)
 			_, err = w.e.Request(w.now)
 			w.must(err)
-			_, err = w.e.Receive(w.now, w.ca.Answer(r))
+			_, err = w.e.Receive(w.now, w.ca.Do(r))
 			w.must(err)
 		}
 	}
@@ -194,13 +194,13 @@ func TestForeignURLs(t *testing.T) {
 	w := newWorld(t, 1)
 	w.until(enrollment.StepAuthorization)
 	before := w.stash()
-	if _, err := w.e.NewAuthzRequest("https://ca.test/acme/wire/authz/other", "unused"); !errors.Is(err, enrollment.ErrURL) {
+	if _, err := w.e.NewAuthzRequest("https://ca.example/acme/wire/authz/other", "unused"); !errors.Is(err, enrollment.ErrURL) {
 		t.Errorf("foreign authorization: %v", err)
 	}
 	w.unchanged(before)
 	w.until(enrollment.StepOrderCheck)
 	before = w.stash()
-	for _, url := range []string{"", "order", "https://ca.test/acme/wire/order/other"} {
+	for _, url := range []string{"", "order", "https://ca.example/acme/wire/order/other"} {
 		if _, err := w.e.CheckOrderRequest(url, "unused"); !errors.Is(err, enrollment.ErrURL) {
 			t.Errorf("order %q: %v", url, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"testing"
 	"time"
@@ -12,7 +13,14 @@ import (
 	"github.com/conclave-mls/conclave/enrollment"
 	"github.com/conclave-mls/conclave/internal/clientid"
 	"github.com/conclave-mls/conclave/pki"
+	"github.com/conclave-mls/conclave/tests/acmetest"
 )
+
+// backendNonce is one that the backend has not given, for DPoP tokens that it never sees.
+const backendNonce = "WE88EvOBzbqGerznM-2P_A"
+
+// caDirectory is where the server of acmetest has its directory.
+const caDirectory = "https://ca.example/acme/wire/directory"
 
 // start is when all tests begin.
 var start = time.Date(2026, 3, 4, 5, 6, 7, 890, time.UTC)
@@ -22,9 +30,11 @@ type world struct {
 	t     testing.TB
 	now   time.Time
 	rand  *stream
-	ca    *testCA
+	ca    *acmetest.World
 	trust *pki.Snapshot
 	e     *enrollment.Enrollment
+	// name and handle are the user's, as the identity provider knows them.
+	name, handle string
 }
 
 // stream is a source of bytes that are the same in each run.
@@ -53,8 +63,8 @@ func testConfig(t testing.TB, suite uint16) enrollment.Config {
 
 func newWorld(t testing.TB, suite uint16) *world {
 	t.Helper()
-	w := &world{t: t, now: start, rand: new(stream)}
-	w.ca = newCA("tests", func() time.Time { return w.now })
+	w := &world{t: t, now: start, rand: new(stream), name: "Alice Smith", handle: "alice_wire"}
+	w.ca = acmetest.New(func() time.Time { return w.now })
 	root, err := pki.ParsePEMChain([]byte(w.ca.Root()))
 	w.must(err)
 	w.trust, err = pki.New(pki.Policy{}, nil).WithTrustAnchor(root[0], w.now)
@@ -75,7 +85,7 @@ func (w *world) must(err error) {
 func (w *world) input() error {
 	switch w.e.Step() {
 	case enrollment.StepDPoPToken, enrollment.StepAccessToken:
-		dpop, err := w.e.CreateDPoPToken(w.now, w.rand, 30*time.Second, backendNonce)
+		dpop, err := w.e.CreateDPoPToken(w.now, w.rand, 30*time.Second, w.ca.BackendNonce())
 		if err != nil {
 			return err
 		}
@@ -89,13 +99,27 @@ func (w *world) input() error {
 		if err != nil {
 			return err
 		}
-		id, err := w.ca.IDToken(a)
+		id, err := w.idToken(a)
 		if err != nil {
 			return err
 		}
 		return w.e.SetIDToken(id)
 	}
 	return errors.New("no step of the application")
+}
+
+// idToken logs the user in, with the claims that the enrollment asks for.
+func (w *world) idToken(a enrollment.Authentication) (string, error) {
+	if a.IdentityProvider != acmetest.Provider {
+		return "", errors.New("unknown provider")
+	}
+	var claims struct {
+		IDToken map[string]struct{ Value string } `json:"id_token"`
+	}
+	if err := json.Unmarshal([]byte(a.Claims()), &claims); err != nil {
+		return "", err
+	}
+	return w.ca.Authenticate(claims.IDToken["keyauth"].Value, claims.IDToken["acme_aud"].Value, w.name, w.handle, "wire.localhost"), nil
 }
 
 func ofApplication(s enrollment.Step) bool {
@@ -111,7 +135,7 @@ func (w *world) advance() error {
 	if err != nil {
 		return err
 	}
-	_, err = w.e.Receive(w.now, w.ca.Answer(r))
+	_, err = w.e.Receive(w.now, w.ca.Do(r))
 	return err
 }
 

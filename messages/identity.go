@@ -1,90 +1,20 @@
 package messages
 
 import (
-	"time"
-
 	"github.com/conclave-mls/conclave/mlsgroup"
+	"github.com/conclave-mls/conclave/pki"
 )
 
 // WireIdentity is what is known of a device by its credential.
 type WireIdentity struct {
 	// ClientID in its canonical form; of a Basic credential its identity as it is.
 	ClientID ClientID
-	Status   DeviceStatus
+	Status   pki.DeviceStatus
 	// Thumbprint of the signature key: that of RFC 7638 with the hash function of the
 	// cipher suite, in base64url. Empty where the key has none.
 	Thumbprint     string
 	CredentialType mlsgroup.CredentialType
-	X509           *X509Identity // nil for a Basic credential
-}
-
-// X509Identity is what a certificate says of its device.
-type X509Identity struct {
-	Handle       string // the URI, such as wireapp://%40alice_wire@example.com
-	DisplayName  string
-	Domain       string
-	Certificate  string // PEM
-	SerialNumber string // lower-case hexadecimal
-	NotBefore    time.Time
-	NotAfter     time.Time
-}
-
-// DeviceStatus says whether a device's credential is to be relied on. The numbers are
-// those of Wire's clients.
-type DeviceStatus uint8
-
-// The statuses.
-const (
-	// DeviceStatusUnknown: there is no trust anchor to verify a certificate with.
-	DeviceStatusUnknown DeviceStatus = 0
-	// DeviceStatusValid: nothing is known against it. Basic credentials have no other.
-	DeviceStatusValid DeviceStatus = 1
-	// DeviceStatusExpired: its certificate's time is over.
-	DeviceStatusExpired DeviceStatus = 2
-	// DeviceStatusRevoked: its certificate or an intermediate is revoked, or leads to no
-	// trust anchor.
-	DeviceStatusRevoked DeviceStatus = 3
-)
-
-// String returns the name Wire's clients know.
-func (s DeviceStatus) String() string {
-	switch s {
-	case DeviceStatusValid:
-		return "Valid"
-	case DeviceStatusExpired:
-		return "Expired"
-	case DeviceStatusRevoked:
-		return "Revoked"
-	}
-	return "Unknown"
-}
-
-// E2EIState says whether the members of a conversation are who they say they are. The
-// numbers are those of Wire's clients.
-type E2EIState uint8
-
-// The states.
-const (
-	// E2EIStateVerified: every member has a valid X.509 credential.
-	E2EIStateVerified E2EIState = 1
-	// E2EIStateNotVerified: some member has an X.509 credential, and some member's is
-	// not, or not valid.
-	E2EIStateNotVerified E2EIState = 2
-	// E2EIStateNotEnabled: no member has an X.509 credential.
-	E2EIStateNotEnabled E2EIState = 3
-)
-
-// String returns the name Wire's clients know.
-func (s E2EIState) String() string {
-	switch s {
-	case E2EIStateVerified:
-		return "Verified"
-	case E2EIStateNotVerified:
-		return "NotVerified"
-	case E2EIStateNotEnabled:
-		return "NotEnabled"
-	}
-	return "E2EIState(0)"
+	X509           *pki.X509Identity // nil for a Basic credential
 }
 
 // ReadE2EIState reads the state of the addressed conversation. It answers
@@ -107,7 +37,7 @@ type ReadGroupInfoState struct {
 // E2EIStateRead answers [ReadE2EIState] and [ReadGroupInfoState].
 type E2EIStateRead struct {
 	Epoch uint64
-	State E2EIState
+	State pki.E2EIState
 }
 
 // ReadIdentities reads the identities of members of the addressed conversation: those

@@ -1,15 +1,10 @@
 package messages
 
 import (
-	"time"
-
 	"github.com/conclave-mls/conclave/internal/secret"
 	"github.com/conclave-mls/conclave/mlsgroup"
 	"github.com/conclave-mls/conclave/pki"
 )
-
-// Fingerprint names a trust anchor: SHA-256 of its SubjectPublicKeyInfo.
-type Fingerprint = pki.Fingerprint
 
 // RegisterTrustAnchor registers the certificate of a certification authority, such as
 // the root of the ACME server, that chains may end at. There may be several. It answers
@@ -19,11 +14,11 @@ type RegisterTrustAnchor struct {
 }
 
 // TrustAnchorRegistered answers [RegisterTrustAnchor].
-type TrustAnchorRegistered struct{ Fingerprint Fingerprint }
+type TrustAnchorRegistered struct{ Fingerprint pki.Fingerprint }
 
 // RemoveTrustAnchor forgets a trust anchor. An unknown one is no error. It answers
 // [TrustAnchorRemoved].
-type RemoveTrustAnchor struct{ Fingerprint Fingerprint }
+type RemoveTrustAnchor struct{ Fingerprint pki.Fingerprint }
 
 // TrustAnchorRemoved answers [RemoveTrustAnchor].
 type TrustAnchorRemoved struct{}
@@ -50,35 +45,16 @@ type RegisterCRL struct {
 }
 
 // CRLRegistered answers [RegisterCRL].
-type CRLRegistered struct {
-	// Dirty tells that there was a list for the distribution point which revoked other
-	// certificates: states of conversations and identities may have changed.
-	Dirty bool
-	// Expiration is when the next list is due; zero where the list does not say.
-	Expiration time.Time
-}
+type CRLRegistered struct{ pki.CRLRegistration }
 
 // ReadPKI reads what is registered. It answers [PKIRead].
 type ReadPKI struct{}
 
-// PKIRead answers [ReadPKI]. Certificates and lists are DER.
+// PKIRead answers [ReadPKI].
 type PKIRead struct {
-	TrustAnchors  []TrustAnchor
-	Intermediates [][]byte
-	CRLs          []RegisteredCRL
-}
-
-// TrustAnchor is a registered trust anchor.
-type TrustAnchor struct {
-	Fingerprint Fingerprint
-	Certificate []byte // DER
-}
-
-// RegisteredCRL is a registered revocation list.
-type RegisteredCRL struct {
-	DistributionPoint string
-	CRL               []byte    // DER
-	NextUpdate        time.Time // zero where the list does not say
+	TrustAnchors  []pki.TrustAnchor
+	Intermediates [][]byte // DER
+	CRLs          []pki.CRL
 }
 
 // ListDistributionPoints lists the distribution points that matter to the client: of

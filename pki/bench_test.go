@@ -55,8 +55,8 @@ func benchChains(b *testing.B, n int) (*Snapshot, [][][]byte) {
 	return s, chains
 }
 
-// BenchmarkConversationState is the state of a conversation of 1,000 members: with what was verified before in memory, and without.
-func BenchmarkConversationState(b *testing.B) {
+// BenchmarkE2EIState is the state of a conversation of 1,000 members: with what was verified before in memory, and without.
+func BenchmarkE2EIState(b *testing.B) {
 	s, chains := benchChains(b, members())
 	without, err := Load(s.Policy(), nil, s.Records())
 	if err != nil {
@@ -67,10 +67,10 @@ func BenchmarkConversationState(b *testing.B) {
 		s    *Snapshot
 	}{{"cold", without}, {"remembered", s}} {
 		b.Run(bench.name, func(b *testing.B) {
-			bench.s.ConversationState(slices.Values(chains), noon)
+			bench.s.E2EIState(slices.Values(chains), noon)
 			b.ReportAllocs()
 			for b.Loop() {
-				if state := bench.s.ConversationState(slices.Values(chains), noon); state != Verified {
+				if state := bench.s.E2EIState(slices.Values(chains), noon); state != E2EIStateVerified {
 					b.Fatal(state)
 				}
 			}
@@ -81,7 +81,7 @@ func BenchmarkConversationState(b *testing.B) {
 // BenchmarkNewDistributionPoints collects those of 1,000 members that have been verified before.
 func BenchmarkNewDistributionPoints(b *testing.B) {
 	s, chains := benchChains(b, members())
-	s.ConversationState(slices.Values(chains), noon)
+	s.E2EIState(slices.Values(chains), noon)
 	b.ReportAllocs()
 	for b.Loop() {
 		if points := s.NewDistributionPoints(chains...); points != nil {

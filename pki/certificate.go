@@ -128,6 +128,9 @@ func ParsePEMChain(text []byte) ([][]byte, error) {
 // EncodePEM returns a certificate in PEM, with line feeds at the ends of lines.
 func EncodePEM(certificate []byte) string { return encodePEM(pemCertificate, certificate) }
 
+// EncodePEMCRL returns a revocation list in PEM, as [EncodePEM] does a certificate.
+func EncodePEMCRL(list []byte) string { return encodePEM(pemCRL, list) }
+
 func encodePEM(label string, der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: label, Bytes: der}))
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/conclave-mls/conclave/internal/clientid"
 )
@@ -16,6 +17,13 @@ import (
 type Identity struct {
 	// ClientID is the device, from one of the URIs among the alternative names. Its String is the identity in MLS.
 	ClientID clientid.ID
+	// PublicKey is the certified key as it stands in a leaf node (RFC 9420 section 5.1.1).
+	PublicKey []byte
+	X509Identity
+}
+
+// X509Identity is what a certificate says of its device beside the client id, for those who look at it.
+type X509Identity struct {
 	// Handle is the user's handle as the URI in the certificate, such as wireapp://%40alice_wire@example.com; see [Identity.BareHandle].
 	Handle string
 	// DisplayName is the subject's common name.
@@ -26,10 +34,8 @@ type Identity struct {
 	Certificate string
 	// SerialNumber is the hexadecimal of the serial number's DER content, a leading zero byte included.
 	SerialNumber string
-	// NotBefore and NotAfter bound the validity, both included, in seconds since 1970.
-	NotBefore, NotAfter int64
-	// PublicKey is the certified key as it stands in a leaf node (RFC 9420 section 5.1.1).
-	PublicKey []byte
+	// NotBefore and NotAfter bound the validity, both included, in UTC.
+	NotBefore, NotAfter time.Time
 }
 
 // ParseIdentity reads the identity in a leaf certificate and believes it: nothing is verified.
@@ -42,14 +48,13 @@ func ParseIdentity(leaf []byte) (*Identity, error) {
 }
 
 func identityOf(c *x509.Certificate) (*Identity, error) {
-	id := &Identity{
+	id := &Identity{PublicKey: publicKey(c), X509Identity: X509Identity{
 		DisplayName:  c.Subject.CommonName,
-		Certificate:  encodePEM(pemCertificate, c.Raw),
+		Certificate:  EncodePEM(c.Raw),
 		SerialNumber: serialText(c.SerialNumber),
-		NotBefore:    c.NotBefore.Unix(),
-		NotAfter:     c.NotAfter.Unix(),
-		PublicKey:    publicKey(c),
-	}
+		NotBefore:    c.NotBefore.UTC(),
+		NotAfter:     c.NotAfter.UTC(),
+	}}
 	if n := len(c.Subject.Organization); n > 0 {
 		id.Domain = c.Subject.Organization[n-1]
 	}

@@ -10,8 +10,8 @@ import (
 //
 // Memory is bounded: it has two generations, and when the young one is full the old one is forgotten.
 type Memory struct {
-	mu         sync.Mutex
-	size       int // of a generation
+	size       int        // of a generation
+	mu         sync.Mutex // guards both generations
 	young, old map[memoryKey]*judgment
 }
 

@@ -26,7 +26,7 @@ func TestOpenSSLChains(t *testing.T) {
 			}
 			if id.ClientID.String() != "5aa12a73-d748-4682-a1dd-5c9427c93a40:9e4ef7e72ec9e5b9@wire.example" || id.Handle != aliceHandle ||
 				id.BareHandle() != "alice_wire" || id.DisplayName != "Alice Smith" || id.Domain != "wire.example" || len(id.PublicKey) != kind.keySize ||
-				id.NotBefore != time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Unix() || id.NotAfter != time.Date(2036, 1, 1, 0, 0, 0, 0, time.UTC).Unix() {
+				id.NotBefore != time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) || id.NotAfter != time.Date(2036, 1, 1, 0, 0, 0, 0, time.UTC) {
 				t.Errorf("identity %+v", id)
 			}
 			pem, err := os.ReadFile("testdata/leaf-" + kind.name + ".pem")
@@ -72,30 +72,30 @@ func TestOpenSSLRefusals(t *testing.T) {
 		want   error
 		status DeviceStatus // of §8.3: anything but expiry, revocation and a missing path shows as Valid
 	}{
-		{"extranames.pem", nil, Valid},
-		{"constraint.pem", ErrNameConstraint, Valid},
-		{"subdomain.pem", ErrNameConstraint, Valid},
-		{"toolong.pem", ErrNoPath, Revoked}, // its issuer is not stored; see TestOpenSSLPathLength
-		{"belowleaf.pem", ErrNoPath, Revoked},
-		{"agreement.pem", ErrUsage, Valid},
-		{"server.pem", ErrUsage, Valid},
-		{"authority.pem", ErrUsage, Valid},
-		{"critical.pem", ErrCriticalExtension, Valid},
-		{"twodevices.pem", ErrDuplicateName, Valid},
-		{"twohandles.pem", ErrDuplicateName, Valid},
-		{"nohandle.pem", ErrIdentity, Valid},
-		{"noclient.pem", ErrIdentity, Valid},
-		{"nonames.pem", ErrIdentity, Valid},
-		{"nodomain.pem", ErrIdentity, Valid},
-		{"nodisplay.pem", ErrIdentity, Valid},
-		{"twodomains.pem", ErrDomain, Valid},
-		{"selfsigned.pem", ErrSelfSigned, Revoked},
-		{"expired.pem", ErrExpired, Expired},
-		{"early.pem", ErrNotYetValid, Valid},
-		{"leaf-old.pem", ErrNoPath, Revoked},
-		{"leaf-P-384.pem", ErrNoPath, Revoked},
-		{"otherkey.pem", ErrNoPath, Revoked},
-		{"wrongkey.pem", ErrSignature, Valid},
+		{"extranames.pem", nil, DeviceStatusValid},
+		{"constraint.pem", ErrNameConstraint, DeviceStatusValid},
+		{"subdomain.pem", ErrNameConstraint, DeviceStatusValid},
+		{"toolong.pem", ErrNoPath, DeviceStatusRevoked}, // its issuer is not stored; see TestOpenSSLPathLength
+		{"belowleaf.pem", ErrNoPath, DeviceStatusRevoked},
+		{"agreement.pem", ErrUsage, DeviceStatusValid},
+		{"server.pem", ErrUsage, DeviceStatusValid},
+		{"authority.pem", ErrUsage, DeviceStatusValid},
+		{"critical.pem", ErrCriticalExtension, DeviceStatusValid},
+		{"twodevices.pem", ErrDuplicateName, DeviceStatusValid},
+		{"twohandles.pem", ErrDuplicateName, DeviceStatusValid},
+		{"nohandle.pem", ErrIdentity, DeviceStatusValid},
+		{"noclient.pem", ErrIdentity, DeviceStatusValid},
+		{"nonames.pem", ErrIdentity, DeviceStatusValid},
+		{"nodomain.pem", ErrIdentity, DeviceStatusValid},
+		{"nodisplay.pem", ErrIdentity, DeviceStatusValid},
+		{"twodomains.pem", ErrDomain, DeviceStatusValid},
+		{"selfsigned.pem", ErrSelfSigned, DeviceStatusRevoked},
+		{"expired.pem", ErrExpired, DeviceStatusExpired},
+		{"early.pem", ErrNotYetValid, DeviceStatusValid},
+		{"leaf-old.pem", ErrNoPath, DeviceStatusRevoked},
+		{"leaf-P-384.pem", ErrNoPath, DeviceStatusRevoked},
+		{"otherkey.pem", ErrNoPath, DeviceStatusRevoked},
+		{"wrongkey.pem", ErrSignature, DeviceStatusValid},
 	} {
 		t.Run(tt.leaf, func(t *testing.T) {
 			err := s.Verify([][]byte{file(t, tt.leaf)}, noon)
@@ -137,7 +137,7 @@ func TestOpenSSLExpiredAnchor(t *testing.T) {
 	err = s.Verify(chain, noon)
 	wantErr(t, err, ErrIssuerExpired)
 	wantErr(t, err, ErrExpired)
-	if got := s.Policy().StatusOf(err); got != Expired {
+	if got := s.Policy().StatusOf(err); got != DeviceStatusExpired {
 		t.Errorf("status %v", got)
 	}
 }
@@ -200,7 +200,7 @@ func TestOpenSSLCRL(t *testing.T) {
 		}
 		err = s.Verify(chain, noon)
 		wantErr(t, err, ErrRevoked)
-		if got := s.Policy().StatusOf(err); got != Revoked {
+		if got := s.Policy().StatusOf(err); got != DeviceStatusRevoked {
 			t.Errorf("status %v", got)
 		}
 		_, _, err = s.WithCRL(crlURL, file(t, "empty"+kind+".crl"))

@@ -170,7 +170,7 @@ func TestRenewedAuthority(t *testing.T) {
 	for name, s := range map[string]*Snapshot{"old": first, "renewed": knowing(t, s, renewed.cert.Raw), "both": knowing(t, first, renewed.cert.Raw)} {
 		err := s.Verify([][]byte{leaf.cert.Raw}, noon)
 		wantErr(t, err, ErrExpired)
-		if !Admissible(err) || s.Policy().StatusOf(err) != Expired {
+		if !Admissible(err) || s.Policy().StatusOf(err) != DeviceStatusExpired {
 			t.Errorf("%s: not admissible: %v", name, err)
 		}
 	}
@@ -286,6 +286,10 @@ func TestChainShapes(t *testing.T) {
 		wantErr(t, d.s.Verify(chain, noon), ErrMalformed)
 		_, err := d.s.VerifyIssued(chain, noon)
 		wantErr(t, err, ErrMalformed)
+		_, err = d.s.WithIssued(chain, noon)
+		if err == nil {
+			t.Error("registered")
+		}
 	}
 	// What is behind the leaf does not matter for a member, but does for what an issuer sends.
 	wantErr(t, d.s.Verify([][]byte{leaf, []byte("junk")}, noon), nil)

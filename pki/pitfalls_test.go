@@ -55,7 +55,7 @@ func TestPitfallE4OldCRL(t *testing.T) {
 	wantErr(t, err, ErrCRLIssuer)
 	s := listing(t, p256(t), crlURL, file(t, "revoked.crl"))
 	for _, now := range []time.Time{noon, s.CRLs()[0].NextUpdate.Add(time.Hour)} {
-		if got := s.Policy().StatusOf(s.Verify([][]byte{file(t, "leaf-P-256.pem")}, now)); got != Revoked {
+		if got := s.Policy().StatusOf(s.Verify([][]byte{file(t, "leaf-P-256.pem")}, now)); got != DeviceStatusRevoked {
 			t.Errorf("%v: %v", now, got)
 		}
 	}
@@ -72,11 +72,11 @@ func TestPitfallE5ExpiryBetweenTwoLooks(t *testing.T) {
 	members := slices.Values([][][]byte{{leaf.cert.Raw}})
 	for _, tt := range []struct {
 		at     time.Duration
-		state  ConversationState
+		state  E2EIState
 		status DeviceStatus
-	}{{time.Minute - time.Second, Verified, Valid}, {time.Minute, NotVerified, Valid}, {time.Minute + time.Second, NotVerified, Expired}} {
+	}{{time.Minute - time.Second, E2EIStateVerified, DeviceStatusValid}, {time.Minute, E2EIStateNotVerified, DeviceStatusValid}, {time.Minute + time.Second, E2EIStateNotVerified, DeviceStatusExpired}} {
 		now := noon.Add(tt.at)
-		if state, status := s.ConversationState(members, now), s.Policy().StatusOf(d.verify(s, leaf, now)); state != tt.state || status != tt.status {
+		if state, status := s.E2EIState(members, now), s.Policy().StatusOf(d.verify(s, leaf, now)); state != tt.state || status != tt.status {
 			t.Errorf("after %v: %v and %v, want %v and %v", tt.at, state, status, tt.state, tt.status)
 		}
 	}
@@ -122,12 +122,12 @@ func TestPitfallE15LargeGroups(t *testing.T) {
 	for range 200 {
 		members = append(members, [][]byte{d.alice.cert.Raw}, [][]byte{d.bob.cert.Raw})
 	}
-	if got := s.ConversationState(slices.Values(members), noon); got != Verified {
+	if got := s.E2EIState(slices.Values(members), noon); got != E2EIStateVerified {
 		t.Fatal(got)
 	}
 	known := s.Examine(members[0], noon).Identity
 	s = listing(t, s, listURL, listOf(t, d.intermediate, 1, nil)) // a new list makes nothing to be built again
-	if got := s.ConversationState(slices.Values(members), noon); got != Verified || len(m.young) != 2 || s.Examine(members[0], noon).Identity != known {
+	if got := s.E2EIState(slices.Values(members), noon); got != E2EIStateVerified || len(m.young) != 2 || s.Examine(members[0], noon).Identity != known {
 		t.Errorf("%v, %d remembered", got, len(m.young))
 	}
 }

@@ -136,7 +136,7 @@ func TestChanges(t *testing.T) {
 func fingerprintOf(t testing.TB, s *Snapshot, name string) Fingerprint {
 	t.Helper()
 	for _, a := range s.TrustAnchors() {
-		if bytes.Equal(a.DER, file(t, name)) {
+		if bytes.Equal(a.Certificate, file(t, name)) {
 			return a.Fingerprint
 		}
 	}

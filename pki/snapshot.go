@@ -46,8 +46,8 @@ type authority struct {
 type TrustAnchor struct {
 	// Fingerprint names it: SHA-256 of its subjectPublicKeyInfo.
 	Fingerprint Fingerprint
-	// DER is the certificate; it must not be changed.
-	DER []byte
+	// Certificate is its DER; it must not be changed.
+	Certificate []byte
 }
 
 // New returns a snapshot that trusts nobody yet. The memory may be shared by all snapshots; nil is none.
@@ -77,26 +77,6 @@ func (s *Snapshot) Intermediates() [][]byte {
 		ders[i] = a.cert.Raw
 	}
 	return ders
-}
-
-// Dump is what a snapshot holds, in PEM (e2ei_dump_pki_env).
-type Dump struct {
-	TrustAnchors, Intermediates, CRLs []string
-}
-
-// Dump returns everything the snapshot holds.
-func (s *Snapshot) Dump() Dump {
-	var d Dump
-	for _, a := range s.anchors {
-		d.TrustAnchors = append(d.TrustAnchors, encodePEM(pemCertificate, a.cert.Raw))
-	}
-	for _, a := range s.intermediates {
-		d.Intermediates = append(d.Intermediates, encodePEM(pemCertificate, a.cert.Raw))
-	}
-	for _, l := range s.crls {
-		d.CRLs = append(d.CRLs, encodePEM(pemCRL, l.der))
-	}
-	return d
 }
 
 // WithTrustAnchor returns a snapshot that trusts a certificate, in DER: an authority that has signed itself and is valid now. One with the key of a
@@ -135,45 +115,81 @@ func (s *Snapshot) WithoutTrustAnchor(f Fingerprint) (*Snapshot, error) {
 }
 
 // WithIntermediates returns a snapshot that builds paths with more certificates, in DER and in any order: a cross-signed one is just another of the
-// same name and key. Each has to lead, alone or by others of them, to a trust anchor now and not be revoked; one that fails keeps all out. Those
-// that the snapshot has already, trust anchors among them, change nothing.
+// same name and key. Each has to lead, alone or by others of them, to a trust anchor now and not be revoked; one that fails keeps all out. So one that
+// a trust anchor to come will have issued is for after that: whoever could leave here what leads nowhere could fill the room for what does. Those that
+// the snapshot has already, trust anchors among them, change nothing.
 func (s *Snapshot) WithIntermediates(now time.Time, ders ...[]byte) (*Snapshot, error) {
-	if len(s.anchors) == 0 {
-		return nil, ErrNoTrustAnchor
+	next, added, err := s.adding(ders)
+	if err != nil || len(added) == 0 {
+		return next, err
 	}
-	next := s.clone()
-	var added []*authority
-	for _, der := range ders {
-		a, err := newAuthority(der)
-		if err != nil {
-			return nil, err
-		}
-		if slices.ContainsFunc(next.anchors, a.equal) {
-			continue
-		}
-		if len(a.cert.SubjectKeyId) == 0 {
-			return nil, ErrMissingKeyID
-		}
-		i, found := slices.BinarySearchFunc(next.intermediates, a, compareAuthorities)
-		if found {
-			continue
-		}
-		if len(next.intermediates) == MaxIntermediates {
-			return nil, fmt.Errorf("%w: intermediates", ErrFull)
-		}
-		next.intermediates = slices.Insert(next.intermediates, i, a)
-		added = append(added, a)
-	}
-	if len(added) == 0 {
-		return s, nil
-	}
-	next.index()
 	for _, a := range added {
 		if err := next.verifyAuthority(a, now); err != nil {
 			return nil, err
 		}
 	}
 	return next, nil
+}
+
+// WithIssued returns a snapshot that verifies the leaf of a chain as [Snapshot.VerifyIssued] has: with those certificates behind it that lead to a trust
+// anchor now. Others stay out and refuse nothing: an issuer sends the same chain to everybody, and with it a cross-certificate of a trust anchor that
+// not everybody has.
+func (s *Snapshot) WithIssued(chain [][]byte, now time.Time) (*Snapshot, error) {
+	if len(chain) == 0 {
+		return nil, fmt.Errorf("%w: chain of 0", ErrMalformed)
+	}
+	all, added, err := s.adding(chain[1:])
+	if err != nil {
+		return nil, err
+	}
+	next, n := all, len(added)
+	stray := slices.DeleteFunc(added, func(a *authority) bool { return all.verifyAuthority(a, now) == nil })
+	switch len(stray) {
+	case 0:
+	case n:
+		next = s
+	default:
+		next = all.clone()
+		next.intermediates = slices.DeleteFunc(next.intermediates, func(a *authority) bool { return slices.ContainsFunc(stray, a.equal) })
+		next.index()
+	}
+	if err := next.decideUnlisted(next.judgeLeaf(chain[0], nil), now); err != nil {
+		return nil, err
+	}
+	return next, nil
+}
+
+// adding returns a snapshot with more intermediates, which are still to be verified, and which of them are new: s itself if none is.
+func (s *Snapshot) adding(ders [][]byte) (next *Snapshot, added []*authority, err error) {
+	if len(s.anchors) == 0 {
+		return nil, nil, ErrNoTrustAnchor
+	}
+	next = s.clone()
+	for _, der := range ders {
+		a, err := newAuthority(der)
+		if err != nil {
+			return nil, nil, err
+		}
+		if slices.ContainsFunc(next.anchors, a.equal) {
+			continue
+		}
+		if len(a.cert.SubjectKeyId) == 0 {
+			return nil, nil, ErrMissingKeyID
+		}
+		i, found := slices.BinarySearchFunc(next.intermediates, a, compareAuthorities)
+		if found {
+			continue
+		}
+		if len(next.intermediates) == MaxIntermediates {
+			return nil, nil, fmt.Errorf("%w: intermediates", ErrFull)
+		}
+		next.intermediates = slices.Insert(next.intermediates, i, a)
+		added = append(added, a)
+	}
+	if len(added) == 0 {
+		return s, nil, nil
+	}
+	return next.index(), added, nil
 }
 
 func newAuthority(der []byte) (*authority, error) {

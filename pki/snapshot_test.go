@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/asn1"
+	"encoding/pem"
 	"fmt"
 	"strings"
 	"testing"
@@ -100,24 +101,66 @@ func TestIntermediates(t *testing.T) {
 	wantErr(t, err, ErrRevoked)
 }
 
+// TestIssuedCrossCertificate registers what an issuer sends with a leaf where its other root is not, is not yet, and then is a trust anchor.
+func TestIssuedCrossCertificate(t *testing.T) {
+	root, other := authorityOf(t, "root", nil, nil), authorityOf(t, "other", nil, nil)
+	issuer := authorityOf(t, "issuer", root, nil)
+	cross := certified(t, "issuer", other, &x509.Certificate{
+		Subject: issuer.cert.Subject, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}, nil)
+	leaf := leafOf(t, "leaf", issuer, nil)
+	chain := [][]byte{leaf.cert.Raw, cross.cert.Raw, issuer.cert.Raw, root.cert.Raw}
+	_, err := New(Policy{}, nil).WithIssued(chain, noon)
+	wantErr(t, err, ErrNoTrustAnchor)
+
+	one := trusting(t, New(Policy{}, nil), root.cert.Raw)
+	s, err := one.WithIssued(chain, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Intermediates(); len(got) != 1 || !bytes.Equal(got[0], issuer.cert.Raw) {
+		t.Errorf("%d intermediates", len(got))
+	}
+	wantErr(t, s.Verify(chain, noon), nil)
+	if again, err := s.WithIssued(chain, noon); again != s || err != nil {
+		t.Errorf("nothing new, and yet another snapshot: %v", err)
+	}
+	// By itself the stray one is refused, before and after, until there is its root.
+	_, err = s.WithIntermediates(noon, cross.cert.Raw)
+	wantErr(t, err, ErrNoPath)
+	both, err := trusting(t, s, other.cert.Raw).WithIssued(chain, noon)
+	if err != nil || len(both.Intermediates()) != 2 {
+		t.Fatalf("%v", err)
+	}
+	left, err := both.WithoutTrustAnchor(fingerprint(root.cert))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantErr(t, left.Verify(chain, noon), nil)
+	// A chain that verifies by none of its certificates registers none.
+	stray := trusting(t, New(Policy{}, nil), authorityOf(t, "third", nil, nil).cert.Raw)
+	_, err = stray.WithIssued(chain, noon)
+	wantErr(t, err, ErrNoPath)
+	_, err = one.WithIssued([][]byte{leaf.cert.Raw, cross.cert.Raw}, noon)
+	wantErr(t, err, ErrNoPath)
+}
+
 // TestIntermediateWithoutKeyID takes the subject key identifier from a certificate that OpenSSL has made, which crypto/x509 would not leave out.
 func TestIntermediateWithoutKeyID(t *testing.T) {
 	_, err := anchored(t, "root-P-256.pem").WithIntermediates(noon, file(t, "nokeyid.pem"))
 	wantErr(t, err, ErrMissingKeyID)
 }
 
-func TestDump(t *testing.T) {
-	s := listing(t, p256(t), crlURL, file(t, "revoked.crl"))
-	d := s.Dump()
-	if len(d.TrustAnchors) != 1 || len(d.Intermediates) != 1 || len(d.CRLs) != 1 {
-		t.Fatalf("%+v", d)
-	}
-	if !strings.HasPrefix(d.CRLs[0], "-----BEGIN X509 CRL-----\n") {
-		t.Errorf("%.40q", d.CRLs[0])
-	}
-	chain, err := ParsePEMChain([]byte(d.Intermediates[0] + "between\n" + d.TrustAnchors[0]))
-	if err != nil || len(chain) != 2 || !bytes.Equal(chain[0], file(t, "intermediate-P-256.pem")) || EncodePEM(chain[1]) != d.TrustAnchors[0] {
+func TestEncodePEM(t *testing.T) {
+	intermediate, root := file(t, "intermediate-P-256.pem"), file(t, "root-P-256.pem")
+	chain, err := ParsePEMChain([]byte(EncodePEM(intermediate) + "between\n" + EncodePEM(root)))
+	if err != nil || len(chain) != 2 || !bytes.Equal(chain[0], intermediate) || !bytes.Equal(chain[1], root) {
 		t.Errorf("%d certificates, %v", len(chain), err)
+	}
+	list := file(t, "revoked.crl")
+	block, rest := pem.Decode([]byte(EncodePEMCRL(list)))
+	if block == nil || block.Type != "X509 CRL" || !bytes.Equal(block.Bytes, list) || len(rest) > 0 {
+		t.Errorf("%.40q", EncodePEMCRL(list))
 	}
 }
 

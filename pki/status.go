@@ -7,27 +7,34 @@ import (
 	"time"
 )
 
-// DeviceStatus is how a device stands, with Wire's numbers.
+// DeviceStatus says whether a device's credential is to be relied on. The numbers are those of Wire's clients.
 type DeviceStatus uint8
 
 // The statuses of a device.
 const (
-	Valid   DeviceStatus = 1
-	Expired DeviceStatus = 2
-	Revoked DeviceStatus = 3
+	// DeviceStatusUnknown: there is no trust anchor to verify a certificate with.
+	DeviceStatusUnknown DeviceStatus = 0
+	// DeviceStatusValid: nothing is known against it. Basic credentials have no other.
+	DeviceStatusValid DeviceStatus = 1
+	// DeviceStatusExpired: its certificate's time is over.
+	DeviceStatusExpired DeviceStatus = 2
+	// DeviceStatusRevoked: its certificate or an intermediate is revoked, or leads to no trust anchor.
+	DeviceStatusRevoked DeviceStatus = 3
 )
 
-// String returns the name of the constant.
+// String returns the name Wire's clients know.
 func (d DeviceStatus) String() string {
 	switch d {
-	case Valid:
+	case DeviceStatusUnknown:
+		return "Unknown"
+	case DeviceStatusValid:
 		return "Valid"
-	case Expired:
+	case DeviceStatusExpired:
 		return "Expired"
-	case Revoked:
+	case DeviceStatusRevoked:
 		return "Revoked"
 	}
-	return "DeviceStatus " + strconv.Itoa(int(d))
+	return "DeviceStatus(" + strconv.Itoa(int(d)) + ")"
 }
 
 // StatusOf returns what the outcome of [Snapshot.Verify] is to those who look at a device. As in CoreCrypto a certificate is Expired after its time,
@@ -36,13 +43,13 @@ func (d DeviceStatus) String() string {
 func (p Policy) StatusOf(outcome error) DeviceStatus {
 	switch {
 	case outcome == nil:
-		return Valid
+		return DeviceStatusValid
 	case errors.Is(outcome, ErrExpired):
-		return Expired
+		return DeviceStatusExpired
 	case p.StrictStatus, errors.Is(outcome, ErrRevoked), errors.Is(outcome, ErrNoPath):
-		return Revoked
+		return DeviceStatusRevoked
 	}
-	return Valid
+	return DeviceStatusValid
 }
 
 // Admissible tells whether a member with this outcome of [Snapshot.Verify] may be in a group. What depends on the time and on the lists at
@@ -56,53 +63,53 @@ func Admissible(outcome error) bool {
 	return outcome == nil
 }
 
-// ConversationState is how a conversation stands, with Wire's numbers.
-type ConversationState uint8
+// E2EIState says whether the members of a conversation are who they say they are. The numbers are those of Wire's clients.
+type E2EIState uint8
 
 // The states of a conversation.
 const (
-	// Verified: every member has a valid X.509 credential.
-	Verified ConversationState = 1
-	// NotVerified: some have none, or not a valid one.
-	NotVerified ConversationState = 2
-	// NotEnabled: no member has one, or there is no trust anchor.
-	NotEnabled ConversationState = 3
+	// E2EIStateVerified: every member has a valid X.509 credential.
+	E2EIStateVerified E2EIState = 1
+	// E2EIStateNotVerified: some member has an X.509 credential, and some member's is not, or not valid.
+	E2EIStateNotVerified E2EIState = 2
+	// E2EIStateNotEnabled: no member has an X.509 credential, or there is no trust anchor.
+	E2EIStateNotEnabled E2EIState = 3
 )
 
-// String returns the name of the constant.
-func (c ConversationState) String() string {
-	switch c {
-	case Verified:
+// String returns the name Wire's clients know.
+func (s E2EIState) String() string {
+	switch s {
+	case E2EIStateVerified:
 		return "Verified"
-	case NotVerified:
+	case E2EIStateNotVerified:
 		return "NotVerified"
-	case NotEnabled:
+	case E2EIStateNotEnabled:
 		return "NotEnabled"
 	}
-	return "ConversationState " + strconv.Itoa(int(c))
+	return "E2EIState(" + strconv.Itoa(int(s)) + ")"
 }
 
-// ConversationState computes the state of a conversation from the credentials of all its members: their chains, leaf first, and nil for one that is
+// E2EIState computes the state of a conversation from the credentials of all its members: their chains, leaf first, and nil for one that is
 // not X.509. At the very ends of its validity a certificate does not count.
-func (s *Snapshot) ConversationState(members iter.Seq[[][]byte], now time.Time) ConversationState {
+func (s *Snapshot) E2EIState(members iter.Seq[[][]byte], now time.Time) E2EIState {
 	if !s.HasTrustAnchor() {
-		return NotEnabled
+		return E2EIStateNotEnabled
 	}
-	state, enabled, at := Verified, false, now.Unix()
+	state, enabled, at := E2EIStateVerified, false, now.Truncate(time.Second)
 	for chain := range members {
 		v := s.Examine(chain, now)
 		if len(chain) > 0 && !errors.Is(v.Err, ErrMalformed) {
 			enabled = true
 		}
-		if v.Err != nil || at <= v.Identity.NotBefore || at >= v.Identity.NotAfter {
-			state = NotVerified
+		if v.Err != nil || !at.After(v.Identity.NotBefore) || !at.Before(v.Identity.NotAfter) {
+			state = E2EIStateNotVerified
 		}
-		if enabled && state == NotVerified {
-			return NotVerified
+		if enabled && state == E2EIStateNotVerified {
+			return E2EIStateNotVerified
 		}
 	}
 	if !enabled {
-		return NotEnabled
+		return E2EIStateNotEnabled
 	}
 	return state
 }

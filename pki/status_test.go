@@ -16,26 +16,26 @@ func TestStatusOf(t *testing.T) {
 		lenient, strict DeviceStatus
 		admissible      bool
 	}{
-		{nil, Valid, Valid, true},
-		{ErrExpired, Expired, Expired, true},
-		{ErrIssuerExpired, Expired, Expired, true},
-		{&RevokedError{}, Revoked, Revoked, true},
-		{ErrNoPath, Revoked, Revoked, false},
-		{ErrSelfSigned, Revoked, Revoked, false},
-		{ErrNotYetValid, Valid, Revoked, true},
-		{ErrCRLMissing, Valid, Revoked, true},
-		{ErrCRLStale, Valid, Revoked, true},
-		{ErrSignature, Valid, Revoked, false},
-		{ErrNameConstraint, Valid, Revoked, false},
-		{ErrPathLength, Valid, Revoked, false},
-		{ErrUsage, Valid, Revoked, false},
-		{ErrCriticalExtension, Valid, Revoked, false},
-		{ErrPolicy, Valid, Revoked, false},
-		{ErrIdentity, Valid, Revoked, false},
-		{ErrDuplicateName, Valid, Revoked, false},
-		{ErrDomain, Valid, Revoked, false},
-		{ErrMalformed, Valid, Revoked, false},
-		{ErrKeyType, Valid, Revoked, false},
+		{nil, DeviceStatusValid, DeviceStatusValid, true},
+		{ErrExpired, DeviceStatusExpired, DeviceStatusExpired, true},
+		{ErrIssuerExpired, DeviceStatusExpired, DeviceStatusExpired, true},
+		{&RevokedError{}, DeviceStatusRevoked, DeviceStatusRevoked, true},
+		{ErrNoPath, DeviceStatusRevoked, DeviceStatusRevoked, false},
+		{ErrSelfSigned, DeviceStatusRevoked, DeviceStatusRevoked, false},
+		{ErrNotYetValid, DeviceStatusValid, DeviceStatusRevoked, true},
+		{ErrCRLMissing, DeviceStatusValid, DeviceStatusRevoked, true},
+		{ErrCRLStale, DeviceStatusValid, DeviceStatusRevoked, true},
+		{ErrSignature, DeviceStatusValid, DeviceStatusRevoked, false},
+		{ErrNameConstraint, DeviceStatusValid, DeviceStatusRevoked, false},
+		{ErrPathLength, DeviceStatusValid, DeviceStatusRevoked, false},
+		{ErrUsage, DeviceStatusValid, DeviceStatusRevoked, false},
+		{ErrCriticalExtension, DeviceStatusValid, DeviceStatusRevoked, false},
+		{ErrPolicy, DeviceStatusValid, DeviceStatusRevoked, false},
+		{ErrIdentity, DeviceStatusValid, DeviceStatusRevoked, false},
+		{ErrDuplicateName, DeviceStatusValid, DeviceStatusRevoked, false},
+		{ErrDomain, DeviceStatusValid, DeviceStatusRevoked, false},
+		{ErrMalformed, DeviceStatusValid, DeviceStatusRevoked, false},
+		{ErrKeyType, DeviceStatusValid, DeviceStatusRevoked, false},
 	} {
 		err := tt.err
 		if err != nil {
@@ -50,7 +50,7 @@ func TestStatusOf(t *testing.T) {
 	}
 }
 
-func TestConversationState(t *testing.T) {
+func TestE2EIState(t *testing.T) {
 	d := newDomain(t, Policy{})
 	s := listing(t, d.s, listURL, listOf(t, d.intermediate, 1, nil, d.bob))
 	chain := func(e *entity) [][]byte { return [][]byte{e.cert.Raw} }
@@ -63,33 +63,33 @@ func TestConversationState(t *testing.T) {
 		name    string
 		members [][][]byte
 		now     time.Time
-		want    ConversationState
+		want    E2EIState
 	}{
-		{"nobody", nil, noon, NotEnabled},
-		{"basic", [][][]byte{basic, basic}, noon, NotEnabled},
-		{"unreadable", [][][]byte{junk, basic}, noon, NotEnabled},
-		{"all valid", [][][]byte{alice, carol}, noon, Verified},
-		{"mixed", [][][]byte{alice, basic}, noon, NotVerified},
-		{"mixed, other order", [][][]byte{basic, alice}, noon, NotVerified},
-		{"one unreadable", [][][]byte{alice, junk}, noon, NotVerified},
-		{"one revoked", [][][]byte{alice, bob}, noon, NotVerified},
-		{"one of another anchor", [][][]byte{alice, stranger}, noon, NotVerified},
-		{"one expired", [][][]byte{alice, carol}, noon.Add(time.Hour + time.Second), NotVerified},
-		{"one at its end", [][][]byte{alice, carol}, noon.Add(time.Hour), NotVerified},
-		{"one at its beginning", [][][]byte{carol}, noon.Add(-time.Hour), NotVerified},
-		{"one just begun", [][][]byte{carol}, noon.Add(-time.Hour + time.Second), Verified},
-		{"one before its end", [][][]byte{carol}, noon.Add(time.Hour - time.Second), Verified},
+		{"nobody", nil, noon, E2EIStateNotEnabled},
+		{"basic", [][][]byte{basic, basic}, noon, E2EIStateNotEnabled},
+		{"unreadable", [][][]byte{junk, basic}, noon, E2EIStateNotEnabled},
+		{"all valid", [][][]byte{alice, carol}, noon, E2EIStateVerified},
+		{"mixed", [][][]byte{alice, basic}, noon, E2EIStateNotVerified},
+		{"mixed, other order", [][][]byte{basic, alice}, noon, E2EIStateNotVerified},
+		{"one unreadable", [][][]byte{alice, junk}, noon, E2EIStateNotVerified},
+		{"one revoked", [][][]byte{alice, bob}, noon, E2EIStateNotVerified},
+		{"one of another anchor", [][][]byte{alice, stranger}, noon, E2EIStateNotVerified},
+		{"one expired", [][][]byte{alice, carol}, noon.Add(time.Hour + time.Second), E2EIStateNotVerified},
+		{"one at its end", [][][]byte{alice, carol}, noon.Add(time.Hour), E2EIStateNotVerified},
+		{"one at its beginning", [][][]byte{carol}, noon.Add(-time.Hour), E2EIStateNotVerified},
+		{"one just begun", [][][]byte{carol}, noon.Add(-time.Hour + time.Second), E2EIStateVerified},
+		{"one before its end", [][][]byte{carol}, noon.Add(time.Hour - time.Second), E2EIStateVerified},
 	} {
-		if got := s.ConversationState(slices.Values(tt.members), tt.now); got != tt.want {
+		if got := s.E2EIState(slices.Values(tt.members), tt.now); got != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}
-	if got := New(Policy{}, nil).ConversationState(slices.Values([][][]byte{alice}), noon); got != NotEnabled {
+	if got := New(Policy{}, nil).E2EIState(slices.Values([][][]byte{alice}), noon); got != E2EIStateNotEnabled {
 		t.Errorf("without trust anchor: %v", got)
 	}
 	// It stops at the first that settles it.
 	seen := 0
-	s.ConversationState(func(yield func([][]byte) bool) {
+	s.E2EIState(func(yield func([][]byte) bool) {
 		for _, m := range [][][]byte{alice, bob, carol} {
 			seen++
 			if !yield(m) {
@@ -104,8 +104,8 @@ func TestConversationState(t *testing.T) {
 
 func TestStatusStrings(t *testing.T) {
 	for got, want := range map[fmt.Stringer]string{
-		Valid: "Valid", Expired: "Expired", Revoked: "Revoked", DeviceStatus(0): "DeviceStatus 0",
-		Verified: "Verified", NotVerified: "NotVerified", NotEnabled: "NotEnabled", ConversationState(9): "ConversationState 9",
+		DeviceStatusUnknown: "Unknown", DeviceStatusValid: "Valid", DeviceStatusExpired: "Expired", DeviceStatusRevoked: "Revoked", DeviceStatus(9): "DeviceStatus(9)",
+		E2EIStateVerified: "Verified", E2EIStateNotVerified: "NotVerified", E2EIStateNotEnabled: "NotEnabled", E2EIState(9): "E2EIState(9)",
 	} {
 		if got.String() != want {
 			t.Errorf("%q, want %q", got, want)

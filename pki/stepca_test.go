@@ -58,7 +58,7 @@ func TestStepCAChains(t *testing.T) {
 				id := v.Identity
 				if id.DisplayName != `Alice "Al" Müller-Smith` || id.Domain != "wire.localhost" || id.ClientID.Domain != id.Domain ||
 					id.Handle != "wireapp://%40alice_wire@wire.localhost" || id.BareHandle() != "alice_wire" || len(id.PublicKey) != size ||
-					id.NotAfter-id.NotBefore != 3650*24*60*60 {
+					id.NotAfter.Sub(id.NotBefore) != 3650*24*time.Hour {
 					t.Errorf("identity %+v", id)
 				}
 			}

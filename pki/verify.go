@@ -41,7 +41,7 @@ func (s *Snapshot) Examine(chain [][]byte, now time.Time) Verdict {
 }
 
 // VerifyIssued verifies a chain that an issuer has just handed out for a key of ours, at a time: paths may go through the certificates behind the
-// leaf too, which [Snapshot.WithIntermediates] then registers. Lists are not asked for, whatever the policy: where they are is in this very chain.
+// leaf too, which [Snapshot.WithIssued] then registers. Lists are not asked for, whatever the policy: where they are is in this very chain.
 func (s *Snapshot) VerifyIssued(chain [][]byte, now time.Time) (*Identity, error) {
 	if len(chain) == 0 || len(chain) > MaxChainLength {
 		return nil, fmt.Errorf("%w: chain of %d", ErrMalformed, len(chain))

@@ -13,8 +13,8 @@ import (
 // passed are not stopped.
 type pressure struct {
 	memTableBytes uint64
-	check         atomic.Bool // something happened since the last look
-	mu            sync.Mutex
+	check         atomic.Bool   // something happened since the last look
+	mu            sync.Mutex    // guards next
 	next          chan struct{} // closed at the next change
 }
 

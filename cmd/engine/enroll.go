@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +23,7 @@ import (
 	"github.com/conclave-mls/conclave/enrollment"
 	"github.com/conclave-mls/conclave/enrollment/acmehttp"
 	"github.com/conclave-mls/conclave/mlsgroup"
+	"github.com/conclave-mls/conclave/pki"
 )
 
 const aboutEnroll = `Gets a client a certificate from an ACME server with Wire's challenges, such as step-ca, and stores it in an engine's
@@ -346,7 +346,7 @@ func (w *enrolWorld) print(saved conclave.SavedX509Credential) error {
 		fmt.Fprintf(w.stdout, "revocation   %s\n", printable(point))
 	}
 	for _, der := range chain {
-		if err := pem.Encode(w.stdout, &pem.Block{Type: "CERTIFICATE", Bytes: der}); err != nil {
+		if _, err := io.WriteString(w.stdout, pki.EncodePEM(der)); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 )
 
 const usage = `usage: engine COMMAND [flags] [arguments]
@@ -66,26 +67,35 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // flags returns an empty set of flags whose help begins with what the command does.
 func flags(name, arguments, about string, stderr io.Writer) *flag.FlagSet {
-	set := flag.NewFlagSet(name, flag.ContinueOnError)
+	set := flag.NewFlagSet(strings.TrimSpace(name+" [flags] "+arguments), flag.ContinueOnError)
 	set.SetOutput(stderr)
 	set.Usage = func() {
-		fmt.Fprintf(stderr, "usage: engine %s [flags] %s\n\n%s\n\n", name, arguments, about)
+		fmt.Fprintf(stderr, "usage: engine %s\n\n%s\n\n", set.Name(), about)
 		set.PrintDefaults()
 	}
 	return set
 }
 
-// parse reads the flags and checks how many arguments are left.
+// parse reads the flags and checks how many arguments are left. What is wrong stands alone, not above a page of help that hides it.
 func parse(set *flag.FlagSet, args []string, least, most int) error {
-	if err := set.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return err
-		}
-		return errUsage
+	out, help := set.Output(), set.Usage
+	set.SetOutput(io.Discard)
+	set.Usage = func() {}
+	err := set.Parse(args)
+	set.SetOutput(out)
+	switch n := set.NArg(); {
+	case errors.Is(err, flag.ErrHelp):
+		help()
+		return err
+	case err != nil:
+	case n < least:
+		err = errors.New("an argument is missing")
+	case most >= 0 && n > most:
+		err = fmt.Errorf("%q is one argument too many", set.Arg(most))
+	default:
+		return nil
 	}
-	if n := set.NArg(); n < least || most >= 0 && n > most {
-		set.Usage()
-		return errUsage
-	}
-	return nil
+	name, _, _ := strings.Cut(set.Name(), " ")
+	fmt.Fprintf(out, "engine %s: %v\nusage: engine %s\n\"engine %s --help\" lists the flags\n", name, err, set.Name(), name)
+	return errUsage
 }

@@ -4,13 +4,12 @@ package acmetest
 
 import (
 	"crypto/ed25519"
-	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,9 +17,13 @@ import (
 	"github.com/conclave-mls/conclave/enrollment"
 )
 
-const provider = "https://idp.example/realm?client_id=wireapp"
+// Provider is the identity provider, as challenges name it.
+const Provider = "https://idp.example/realm?client_id=wireapp"
 
 // World is the server, the provider and the backend. It is safe for concurrent use. Its fields are set before it is used.
+//
+// Two of one name differ in the keys of their authorities. Otherwise a world draws no randomness: the same requests in the same order get the same
+// answers, so that what a fuzz target has found in one process is there in the next.
 type World struct {
 	// Origin is where the server is, Backend where the backend is.
 	Origin, Backend string
@@ -33,7 +36,9 @@ type World struct {
 	// Certificate, if there is one, may change what is about to be signed.
 	Certificate func(*x509.Certificate)
 
-	mu           sync.Mutex
+	name         string
+	mu           sync.Mutex // guards what follows; held for one request
+	ids          uint64
 	root         *authority
 	intermediate *authority
 	providerKey  ed25519.PrivateKey
@@ -107,13 +112,13 @@ func New(now func() time.Time) *World { return NewDomain("Wire", 1, now) }
 // NewDomain returns a world whose authorities bear a name of their own and have keys of the signature algorithm of a cipher suite: 1, 2, 3, 5 or 7.
 func NewDomain(name string, suite uint16, now func() time.Time) *World {
 	w := &World{
-		Origin: "https://ca.example", Backend: "https://wire.example", Now: now, nonces: make(map[string]bool), backendNonce: make(map[string]bool), accounts: make(map[string]*account), paths: make(map[string]handler),
+		Origin: "https://ca.example", Backend: "https://wire.example", Now: now, name: name,
+		providerKey: seededKey("provider of " + name), backendKey: seededKey("backend of " + name),
+		nonces: make(map[string]bool), backendNonce: make(map[string]bool), accounts: make(map[string]*account), paths: make(map[string]handler),
 		orderers: make(map[string]bool), stats: Stats{Devices: make(map[string]int)},
 	}
 	w.root = newAuthority(name+" Root CA", newKey(suite), nil, now())
 	w.intermediate = newAuthority(name+" Intermediate CA", newKey(suite), w.root, now())
-	_, w.providerKey, _ = ed25519.GenerateKey(rand.Reader)
-	_, w.backendKey, _ = ed25519.GenerateKey(rand.Reader)
 	return w
 }
 
@@ -169,9 +174,16 @@ func (w *World) NewNonce() string {
 }
 
 func (w *World) newNonce() string {
-	nonce := random()
+	nonce := w.id()
 	w.nonces[nonce] = true
 	return nonce
+}
+
+// ForgetNonces makes the server refuse all nonces it has handed out.
+func (w *World) ForgetNonces() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.nonces)
 }
 
 func (w *World) route(r enrollment.Request) enrollment.Response {
@@ -229,10 +241,11 @@ func (w *World) route(r enrollment.Request) enrollment.Response {
 
 func (w *World) newAccount(key *jwk, payload []byte) enrollment.Response {
 	var asked struct {
-		Agreed  bool     `json:"termsOfServiceAgreed"`
-		Contact []string `json:"contact"`
+		Agreed       bool     `json:"termsOfServiceAgreed"`
+		Contact      []string `json:"contact"`
+		OnlyExisting bool     `json:"onlyReturnExisting"`
 	}
-	if err := json.Unmarshal(payload, &asked); err != nil || !asked.Agreed {
+	if err := json.Unmarshal(payload, &asked); err != nil || !asked.Agreed || len(asked.Contact) != 1 || asked.OnlyExisting {
 		return Problem(http.StatusBadRequest, "malformed", "account")
 	}
 	url := w.Origin + "/acme/wire/account/" + key.thumbprint()
@@ -248,7 +261,8 @@ func (w *World) newAccount(key *jwk, payload []byte) enrollment.Response {
 }
 
 func (w *World) newOrder(a *account, payload []byte) enrollment.Response {
-	o := &order{url: w.Origin + "/acme/wire/order/" + random(), account: a}
+	id := w.id()
+	o := &order{url: w.Origin + "/acme/wire/order/" + id, account: a}
 	var asked struct {
 		Identifiers []identifier `json:"identifiers"`
 		NotBefore   time.Time    `json:"notBefore"`
@@ -257,24 +271,22 @@ func (w *World) newOrder(a *account, payload []byte) enrollment.Response {
 	if err := json.Unmarshal(payload, &asked); err != nil || len(asked.Identifiers) != 2 {
 		return Problem(http.StatusBadRequest, "malformed", "order")
 	}
-	for i, id := range asked.Identifiers {
-		value, typ, kind, target := &o.device, "wireapp-device", "wire-dpop-01", ""
+	for i, subject := range asked.Identifiers {
+		which, value, kind, target := "device", &o.device, "wire-dpop-01", ""
 		if i == 1 {
-			value, typ, kind, target = &o.user, "wireapp-user", "wire-oidc-01", provider
+			which, value, kind, target = "user", &o.user, "wire-oidc-01", Provider
 		}
-		if err := json.Unmarshal([]byte(id.Value), value); err != nil || id.Type != typ || value.Handle == "" || value.Name == "" || value.Domain == "" || (value.ClientID == "") != (i == 1) {
+		if err := json.Unmarshal([]byte(subject.Value), value); err != nil || subject.Type != "wireapp-"+which || value.Handle == "" || value.Name == "" || value.Domain == "" || (value.ClientID == "") != (i == 1) {
 			return Problem(http.StatusBadRequest, "malformed", "identifier")
 		}
 		if i == 0 {
-			device, ok := deviceOf(value.ClientID)
-			if !ok {
+			if target = w.tokenURL(value.ClientID); target == "" {
 				return Problem(http.StatusBadRequest, "malformed", "client id")
 			}
-			target = w.Backend + "/clients/" + device + "/access-token"
 		}
 		o.authz[i] = &authorization{
-			url: w.Origin + "/acme/wire/authz/" + random(), challenge: w.Origin + "/acme/wire/challenge/" + random(),
-			kind: kind, token: random(), target: target, status: "pending", id: id,
+			url: w.Origin + "/acme/wire/authz/" + id + "-" + which, challenge: w.Origin + "/acme/wire/challenge/" + id + "-" + which,
+			kind: kind, token: w.id(), target: target, status: "pending", id: subject,
 		}
 	}
 	if o.user.Handle != o.device.Handle || o.user.Name != o.device.Name || o.user.Domain != o.device.Domain {
@@ -286,10 +298,10 @@ func (w *World) newOrder(a *account, payload []byte) enrollment.Response {
 		w.orderers[who] = true
 		w.stats.Devices[o.device.ClientID]++
 	}
-	w.paths[o.url] = w.of(o, func(payload []byte) enrollment.Response { return w.showOrder(http.StatusOK, o) })
+	w.paths[o.url] = w.shown(o, func() enrollment.Response { return w.showOrder(http.StatusOK, o) })
 	w.paths[o.url+"/finalize"] = w.of(o, func(payload []byte) enrollment.Response { return w.finalize(o, payload) })
 	for _, z := range o.authz {
-		w.paths[z.url] = w.of(o, func([]byte) enrollment.Response { return w.showAuthorization(z) })
+		w.paths[z.url] = w.shown(o, func() enrollment.Response { return w.showAuthorization(z) })
 		w.paths[z.challenge] = w.of(o, func(payload []byte) enrollment.Response { return w.answerChallenge(o, z, payload) })
 	}
 	return w.showOrder(http.StatusCreated, o)
@@ -303,6 +315,16 @@ func (w *World) of(o *order, serve func(payload []byte) enrollment.Response) han
 		}
 		return serve(payload)
 	}
+}
+
+// shown serves a POST-as-GET (RFC 8555 section 6.3), which has no payload.
+func (w *World) shown(o *order, show func() enrollment.Response) handler {
+	return w.of(o, func(payload []byte) enrollment.Response {
+		if len(payload) > 0 {
+			return Problem(http.StatusBadRequest, "malformed", "payload")
+		}
+		return show()
+	})
 }
 
 func (w *World) showOrder(status int, o *order) enrollment.Response {
@@ -379,8 +401,8 @@ func (w *World) finalize(o *order, payload []byte) enrollment.Response {
 		return Problem(http.StatusInternalServerError, "serverInternal", "The server experienced an internal error")
 	}
 	w.stats.Certificates++
-	o.certificate = w.Origin + "/acme/wire/certificate/" + random()
-	w.paths[o.certificate] = w.of(o, func([]byte) enrollment.Response {
+	o.certificate = w.Origin + "/acme/wire/certificate/" + w.id()
+	w.paths[o.certificate] = w.shown(o, func() enrollment.Response {
 		return enrollment.Response{Status: http.StatusOK, Header: enrollment.Header{"Content-Type": {"application/pem-certificate-chain"}}, Body: []byte(chain)}
 	})
 	return w.showOrder(http.StatusOK, o)
@@ -397,16 +419,25 @@ func Problem(status int, kind, detail string) enrollment.Response {
 	return r
 }
 
-// deviceOf returns the device's number in a client's URI.
-func deviceOf(uri string) (string, bool) {
+// tokenURL returns where the device of a client's URI gets its access tokens, empty for a URI that is none.
+func (w *World) tokenURL(uri string) string {
 	rest, ok := strings.CutPrefix(uri, "wireapp://")
 	_, rest, bang := strings.Cut(rest, "!")
 	device, _, at := strings.Cut(rest, "@")
-	return device, ok && bang && at && device != "" && !slices.Contains([]byte(device), '%')
+	if !ok || !bang || !at || device == "" || strings.Contains(device, "%") {
+		return ""
+	}
+	return w.Backend + "/clients/" + device + "/access-token"
 }
 
-func random() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:])
-	return hex.EncodeToString(b[:])
+// id returns a text that this world has never returned before.
+func (w *World) id() string {
+	w.ids++
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d of %s", w.ids, w.name))
+	return b64.EncodeToString(sum[:24])
+}
+
+func seededKey(seed string) ed25519.PrivateKey {
+	sum := sha256.Sum256([]byte(seed))
+	return ed25519.NewKeyFromSeed(sum[:])
 }

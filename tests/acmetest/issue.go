@@ -7,12 +7,13 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"encoding/pem"
 	"errors"
 	"math/big"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/conclave-mls/conclave/pki"
 )
 
 // authority is a certificate that signs others.
@@ -43,11 +44,7 @@ func newAuthority(name string, key crypto.Signer, parent *authority, now time.Ti
 	return a
 }
 
-func (a *authority) pem() string { return encode(a.certificate.Raw) }
-
-func encode(der []byte) string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-}
+func (a *authority) pem() string { return pki.EncodePEM(a.certificate.Raw) }
 
 var displayName = asn1.ObjectIdentifier{2, 16, 840, 1, 113730, 3, 1, 241}
 
@@ -66,7 +63,7 @@ func (w *World) issue(o *order, der []byte) (string, error) {
 			name, _ = n.Value.(string)
 		}
 	}
-	if name != o.device.Name || len(csr.Subject.Organization) != 1 || !strings.EqualFold(csr.Subject.Organization[0], o.device.Domain) {
+	if len(csr.Subject.Names) != 2 || len(csr.Extensions) != 1 || name != o.device.Name || len(csr.Subject.Organization) != 1 || !strings.EqualFold(csr.Subject.Organization[0], o.device.Domain) {
 		return "", errors.New("subject of the request")
 	}
 	want := map[string]bool{}
@@ -104,5 +101,5 @@ func (w *World) issue(o *order, der []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return encode(leaf) + w.intermediate.pem(), nil
+	return pki.EncodePEM(leaf) + w.intermediate.pem(), nil
 }

@@ -94,18 +94,14 @@ func (k *jwk) verify(algorithm string, text, signature []byte) error {
 
 // readJWS takes a flattened JWS apart. find returns the key of a header that has none.
 func readJWS(body []byte, find func(header) *jwk) (h header, payload []byte, key *jwk, err error) {
-	var parts struct {
-		Protected string  `json:"protected"`
-		Payload   *string `json:"payload"`
-		Signature string  `json:"signature"`
-	}
+	var parts map[string]string
 	if err := json.Unmarshal(body, &parts); err != nil {
 		return h, nil, nil, err
 	}
-	if parts.Payload == nil {
-		return h, nil, nil, errors.New("no payload member")
+	if _, there := parts["payload"]; !there || len(parts) != 3 {
+		return h, nil, nil, errors.New("members of a flattened JWS")
 	}
-	return readParts(parts.Protected, *parts.Payload, parts.Signature, find)
+	return readParts(parts["protected"], parts["payload"], parts["signature"], find)
 }
 
 // readJWT takes a token apart.

@@ -9,6 +9,8 @@ import (
 	"crypto/x509"
 	"math/big"
 	"time"
+
+	"github.com/conclave-mls/conclave/pki"
 )
 
 // newKey makes a signature key of the algorithm of a suite.
@@ -39,7 +41,7 @@ func (w *World) CrossSign(other *World) string {
 	if err != nil {
 		panic(err) // of a constant template
 	}
-	return encode(der)
+	return pki.EncodePEM(der)
 }
 
 // CRL returns a revocation list of the intermediate, in DER.

@@ -9,18 +9,26 @@ import (
 
 // device is what a DPoP token claims.
 type device struct {
-	Subject   string  `json:"sub"`
-	Audience  string  `json:"aud"`
-	Method    string  `json:"htm"`
-	Target    string  `json:"htu"`
-	Nonce     string  `json:"nonce"`
-	Challenge string  `json:"chal"`
-	Handle    string  `json:"handle"`
-	Name      string  `json:"name"`
-	Team      *string `json:"team"`
-	ID        string  `json:"jti"`
-	NotBefore int64   `json:"nbf"`
-	Expiry    int64   `json:"exp"`
+	Subject, Audience, Method, Target, Nonce, Challenge, Handle, Name, ID string
+	Team                                                                  *string
+	IssuedAt, NotBefore, Expiry                                           int64
+}
+
+// UnmarshalJSON wants every claim there, under its own name; that of a team may be null.
+func (d *device) UnmarshalJSON(b []byte) error {
+	var claims map[string]json.RawMessage
+	if err := json.Unmarshal(b, &claims); err != nil {
+		return err
+	}
+	for name, to := range map[string]any{
+		"sub": &d.Subject, "aud": &d.Audience, "htm": &d.Method, "htu": &d.Target, "nonce": &d.Nonce, "chal": &d.Challenge, "handle": &d.Handle,
+		"name": &d.Name, "jti": &d.ID, "team": &d.Team, "iat": &d.IssuedAt, "nbf": &d.NotBefore, "exp": &d.Expiry,
+	} {
+		if err := json.Unmarshal(claims[name], to); err != nil {
+			return errors.New("claim " + name)
+		}
+	}
+	return nil
 }
 
 // access is what an access token claims.
@@ -53,7 +61,7 @@ type person struct {
 func (w *World) BackendNonce() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	nonce := random()
+	nonce := w.id()
 	w.backendNonce[nonce] = true
 	return nonce
 }
@@ -75,9 +83,11 @@ func (w *World) AccessToken(dpop string) (string, error) {
 		return "", errors.New("client-token-bad-nonce")
 	case d.Method != "POST":
 		return "", errors.New("client-token-bad-method")
-	case d.ID == "":
+	case d.Target != w.tokenURL(d.Subject):
+		return "", errors.New("dpop-htu-mismatch")
+	case len(d.ID) != 36:
 		return "", errors.New("client-token-jti-missing")
-	case time.Unix(d.NotBefore, 0).After(now) || !time.Unix(d.Expiry, 0).After(now):
+	case time.Unix(d.IssuedAt, 0).After(now) || time.Unix(d.NotBefore, 0).After(now) || !time.Unix(d.Expiry, 0).After(now):
 		return "", errors.New("client-token-exp-too-small")
 	case time.Unix(d.Expiry, 0).After(now.Add(5 * time.Minute)):
 		return "", errors.New("client-token-exp-too-large")

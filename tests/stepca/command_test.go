@@ -73,7 +73,7 @@ func TestCommand(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if id.ClientID != u.id || id.DisplayName != u.name || id.NotAfter-id.NotBefore != 30*24*60*60 {
+		if id.ClientID != u.id || id.DisplayName != u.name || id.NotAfter.Sub(id.NotBefore) != 30*24*time.Hour {
 			t.Errorf("identity %+v", id)
 		}
 		if before != nil && (id.SerialNumber == before.SerialNumber || id.CheckKey(before.PublicKey) != nil) {
