@@ -101,7 +101,8 @@ func testBadTransport(t *testing.T, bad func(w *transportWorld) transportFunc) {
 	}
 	w.good = w.ds.Transport("alice")
 	observer := conclave.Observer{CommitSettled: func(s conclave.CommitSettled) { w.settled <- s }}
-	alice, bob := w.open("alice", conclave.ClientOptions{Observer: observer}), w.open("bob", conclave.ClientOptions{})
+	w.open("alice", conclave.ClientOptions{})
+	bob := w.open("bob", conclave.ClientOptions{})
 	w.group("room", "alice", "bob")
 	w.group("other", "bob", "alice")
 	w.group("third", "alice", "bob")
@@ -118,7 +119,8 @@ func testBadTransport(t *testing.T, bad func(w *transportWorld) transportFunc) {
 		t.Fatal(err)
 	}
 	w.engine = e
-	alice, bob = w.open("alice", conclave.ClientOptions{Observer: observer}), w.open("bob", conclave.ClientOptions{})
+	alice := w.open("alice", conclave.ClientOptions{Observer: observer})
+	w.open("bob", conclave.ClientOptions{})
 	if _, err := e.Client(ctx, "alice", conclave.ClientOptions{Transport: bad(w), Observer: observer}); err != nil {
 		t.Fatal(err)
 	}
