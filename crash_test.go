@@ -215,7 +215,7 @@ func (w *crashWorld) settleWithout(flying *flight, f fate) []event {
 // refuseNow has the sender try again and be refused without a reason: the commit stays in doubt, and messages can be read meanwhile.
 func (w *crashWorld) refuseNow(flying *flight) []event {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
 	refused := make(chan struct{}, 1)
 	c, err := w.engine.Client(ctx, flying.from, conclave.ClientOptions{Observer: w.observer(), Transport: refusal(refused)})
@@ -263,7 +263,7 @@ func (w *crashWorld) other(flying *flight) conclave.ClientID {
 // await lets everybody process everything until no commit is in doubt. A join that was beaten is given up and made anew.
 func (w *crashWorld) await() []event {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
 	var events []event
 	for {

@@ -222,7 +222,7 @@ func (r *faultRun) run(base vfs.FS, ds *enginetest.DeliveryService, witness *eng
 		t.Errorf("%s: close: %v", r.what, err)
 	}
 	r.checkEpochs()
-	for end := time.Now().Add(20 * time.Second); runtime.NumGoroutine() > before; runtime.Gosched() {
+	for end := time.Now().Add(time.Minute); runtime.NumGoroutine() > before; runtime.Gosched() {
 		if time.Now().After(end) {
 			buf := make([]byte, 1<<20)
 			t.Fatalf("%s: goroutines are left\n%s", r.what, buf[:runtime.Stack(buf, true)])

@@ -74,7 +74,7 @@ func (w *world) start() {
 
 func (w *world) stop() {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := w.sys.Close(ctx); err != nil {
 		w.t.Errorf("close: %v", err)

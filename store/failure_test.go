@@ -34,7 +34,7 @@ func within(t *testing.T, what string, do func()) {
 // settled waits until no more than n goroutines are left.
 func settled(t *testing.T, n int) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); runtime.NumGoroutine() > n; runtime.Gosched() {
+	for end := time.Now().Add(time.Minute); runtime.NumGoroutine() > n; runtime.Gosched() {
 		if time.Now().After(end) {
 			buf := make([]byte, 1<<20)
 			t.Fatalf("%d goroutines, want %d\n%s", runtime.NumGoroutine(), n, buf[:runtime.Stack(buf, true)])

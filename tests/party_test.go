@@ -80,7 +80,7 @@ func (p *party) open(e *conclave.Engine, id conclave.ClientID, w weather) {
 // settle lets everybody process everything until nothing waits and no commit is in doubt. A join that was beaten is made anew.
 func (p *party) settle() {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
 	defer cancel()
 	for {
 		p.receive()

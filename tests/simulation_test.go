@@ -429,6 +429,8 @@ func (s *simulation) heal() {
 	s.catchUp()
 	s.party.settle()
 	s.commitPending()
+	s.catchUp() // who has missed a proposal is behind only when it is committed
+	s.party.settle()
 	s.rejoin()
 	s.party.settle()
 	s.agree()
