@@ -126,7 +126,7 @@ func (c *Conversation) ProposeUpdate(ctx context.Context) (ProposalBundle, error
 }
 
 // ProposePSK proposes that the next epoch depend on the external pre-shared key that [Client.PutPSK] has put under the id here. The proposal is pending;
-// every member needs the same key under the same id to follow the commit.
+// every member needs the same key under the same id to follow the commit. [CodeInvalidArgument] with the cause [mlsgroup.CheckPSKAvailable] where none is here.
 func (c *Conversation) ProposePSK(ctx context.Context, pskID []byte) (ProposalBundle, error) {
 	return ask[messages.ProposalCreated](ctx, c.scope, "ProposePSK", c.id, messages.ProposePSK{ID: pskID})
 }
@@ -159,7 +159,7 @@ func (c *Conversation) MarkAsChildOf(ctx context.Context, parent ConversationID)
 // ConversationState is what can be read of a conversation at one moment.
 type ConversationState = messages.ConversationRead
 
-// State reads the conversation, also where there is none. Outside a transaction it sees what is durable and never waits for a transaction.
+// State reads the conversation, also where there is none. Outside a transaction it sees what is durable, and waits for nothing that the conversation is doing.
 func (c *Conversation) State(ctx context.Context) (ConversationState, error) {
 	return ask[messages.ConversationRead](ctx, c.scope, "State", c.id, messages.ReadConversation{})
 }

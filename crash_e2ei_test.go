@@ -14,6 +14,7 @@ import (
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/internal/crashfs"
+	"github.com/conclave-mls/conclave/internal/extreme"
 	"github.com/conclave-mls/conclave/internal/pkitest"
 	"github.com/conclave-mls/conclave/tests/enginetest"
 )
@@ -109,11 +110,11 @@ func crashDevice(t *testing.T, e *conclave.Engine, ds *enginetest.DeliveryServic
 	return d
 }
 
-func crashEngine(t *testing.T, fs vfs.FS, clock *clock) *conclave.Engine {
+func crashEngine(t *testing.T, fs vfs.FS, x extreme.Setting, clock *clock) *conclave.Engine {
 	t.Helper()
 	o := crashOptions()
 	o.Now = clock.now
-	e, err := conclave.OpenOn(t.Context(), fs, crashDir, o)
+	e, err := openOn(t.Context(), fs, crashDir, x, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +142,9 @@ func readTrusted(t *testing.T, c *conclave.Client) trustedNow {
 
 // TestCrashRegistration cuts the power before every change of the disk while trust is registered, replaced and used: what is found is the state before or after
 // the step under way.
-func TestCrashRegistration(t *testing.T) {
+func TestCrashRegistration(t *testing.T) { extreme.Run(t, 1, testCrashRegistration) }
+
+func testCrashRegistration(t *testing.T, x extreme.Setting) {
 	clock, cutter := newClock(), newE2EICutter()
 	authority := pkitest.New(t, 1, e2eiDomain, clock.now())
 	other := pkitest.New(t, 2, "other.example", clock.now())
@@ -150,7 +153,7 @@ func TestCrashRegistration(t *testing.T) {
 	authority.Revoke(clock.now(), issued.Serial)
 	second := authority.CRL(t, clock.now(), time.Hour)
 
-	e := crashEngine(t, errorfs.Wrap(cutter.mem, cutter), clock)
+	e := crashEngine(t, errorfs.Wrap(cutter.mem, cutter), x, clock)
 	alice := crashDevice(t, e, cutter.ds, alice1)
 	states := []trustedNow{readTrusted(t, alice.Client)}
 	ctx := t.Context()
@@ -207,7 +210,7 @@ func TestCrashRegistration(t *testing.T) {
 		t.Error("an aborted registration has changed something")
 	}
 	for i, k := range cutter.chosen(t) {
-		e := crashEngine(t, k.reopened(t), clock)
+		e := crashEngine(t, k.reopened(t), x, clock)
 		got := readTrusted(t, crashDevice(t, e, k.ds, alice1).Client)
 		if !reflect.DeepEqual(got, states[k.steps]) && !reflect.DeepEqual(got, states[min(k.steps+1, len(states)-1)]) {
 			t.Errorf("cut %d, after %d steps: what is there is of neither side of the step", i, k.steps)
@@ -222,10 +225,12 @@ var errNo = errors.New("no")
 
 // TestCrashRotation cuts the power before every change of the disk during a rotation, opens the engine again, and resumes: everything ends rotated, nothing of
 // the old credential is left, and the conversations go on.
-func TestCrashRotation(t *testing.T) {
+func TestCrashRotation(t *testing.T) { extreme.Run(t, 3, testCrashRotation) }
+
+func testCrashRotation(t *testing.T, x extreme.Setting) {
 	clock, cutter := newClock(), newE2EICutter()
 	authority := pkitest.New(t, 1, e2eiDomain, clock.now())
-	e := crashEngine(t, errorfs.Wrap(cutter.mem, cutter), clock)
+	e := crashEngine(t, errorfs.Wrap(cutter.mem, cutter), x, clock)
 	alice, bob := crashDevice(t, e, cutter.ds, alice1), crashDevice(t, e, cutter.ds, bob1)
 	rooms := []conclave.ConversationID{"room 1", "room 2"}
 	ctx := t.Context()
@@ -282,7 +287,7 @@ func TestCrashRotation(t *testing.T) {
 	}
 
 	for i, k := range cutter.chosen(t) {
-		e := crashEngine(t, k.reopened(t), clock)
+		e := crashEngine(t, k.reopened(t), x, clock)
 		alice, bob := crashDevice(t, e, k.ds, alice1), crashDevice(t, e, k.ds, bob1)
 		settleAll(t, alice, bob)
 		// Where it had not begun, or had ended, it begins anew; else it is resumed.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/internal/crashfs"
+	"github.com/conclave-mls/conclave/internal/extreme"
 	"github.com/conclave-mls/conclave/mlsgroup"
 	"github.com/conclave-mls/conclave/tests/enginetest"
 )
@@ -35,23 +36,25 @@ func (f fate) String() string {
 }
 
 // TestCrash cuts the power before every change of the disk while the scenario runs, opens the engine again on what is left, and lets everybody go on, for
-// every fate that a commit under way can have met.
+// every fate that a commit under way can have met. Each run is at another extreme.
 func TestCrash(t *testing.T) {
-	for _, echo := range []bool{false, true} {
-		for _, percent := range []int{0, 50} {
+	for i, echo := range []bool{false, true} {
+		for j, percent := range []int{0, 50} {
 			stride := 1 // of cuts with no commit under way
 			if second := echo == (percent == 0); second && testing.Short() {
 				continue
 			} else if second || testing.Short() {
 				stride = 9
 			}
-			t.Run(fmt.Sprintf("echo=%t/unsynced=%d%%", echo, percent), func(t *testing.T) { testCrash(t, echo, percent, stride) })
+			t.Run(fmt.Sprintf("echo=%t/unsynced=%d%%", echo, percent), func(t *testing.T) {
+				extreme.Run(t, uint64(2*i+j), func(t *testing.T, x extreme.Setting) { testCrash(t, x, echo, percent, stride) })
+			})
 		}
 	}
 }
 
-func testCrash(t *testing.T, echo bool, percent, stride int) {
-	cuts := crashRun(t, echo, percent)
+func testCrash(t *testing.T, x extreme.Setting, echo bool, percent, stride int) {
+	cuts := crashRun(t, x, echo, percent)
 	if len(cuts) < 100 {
 		t.Fatalf("only %d cuts", len(cuts))
 	}
@@ -60,7 +63,7 @@ func testCrash(t *testing.T, echo bool, percent, stride int) {
 		if c.flying == nil {
 			if i%stride == 0 {
 				checked[fateAccepted]++
-				c.check(t, fateAccepted)
+				c.check(t, x, fateAccepted)
 			}
 			continue
 		}
@@ -73,7 +76,7 @@ func testCrash(t *testing.T, echo bool, percent, stride int) {
 		}
 		for _, f := range fates {
 			checked[f]++
-			c.check(t, f)
+			c.check(t, x, f)
 		}
 		if t.Failed() {
 			return
@@ -88,7 +91,7 @@ func testCrash(t *testing.T, echo bool, percent, stride int) {
 }
 
 // crashRun plays the scenario and returns the cuts.
-func crashRun(t *testing.T, echo bool, percent int) []*cut {
+func crashRun(t *testing.T, x extreme.Setting, echo bool, percent int) []*cut {
 	t.Helper()
 	ds := enginetest.NewDeliveryService()
 	ds.Echo = echo
@@ -97,7 +100,7 @@ func crashRun(t *testing.T, echo bool, percent int) []*cut {
 		t.Fatal(err)
 	}
 	c := &cutter{mem: crashfs.New(), percent: percent, rng: rand.New(rand.NewPCG(1, uint64(percent)))}
-	w := newCrashWorld(t, errorfs.Wrap(c.mem, c), ds, witness)
+	w := newCrashWorld(t, errorfs.Wrap(c.mem, c), x, ds, witness)
 	w.cutter = c
 	w.open()
 	c.watch(w)
@@ -113,7 +116,7 @@ func crashRun(t *testing.T, echo bool, percent int) []*cut {
 }
 
 // check opens the engine on what a cut left and lets everybody go on.
-func (c *cut) check(t *testing.T, f fate) {
+func (c *cut) check(t *testing.T, x extreme.Setting, f fate) {
 	t.Helper()
 	defer func() {
 		if t.Failed() {
@@ -124,7 +127,7 @@ func (c *cut) check(t *testing.T, f fate) {
 	if ok, err := vfs.Clone(c.fs, fs, "state", "state"); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
-	w := newCrashWorld(t, fs, c.ds.Clone(nil), c.witness.Clone())
+	w := newCrashWorld(t, fs, x, c.ds.Clone(nil), c.witness.Clone())
 	w.step, w.ledger = c.step, c.ledger
 	w.open()
 	defer w.close()

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/internal/crashfs"
+	"github.com/conclave-mls/conclave/internal/extreme"
+	"github.com/conclave-mls/conclave/internal/step"
 	"github.com/conclave-mls/conclave/tests/enginetest"
 )
 
@@ -22,6 +25,7 @@ import (
 type crashWorld struct {
 	t       *testing.T
 	fs      vfs.FS
+	set     extreme.Setting
 	engine  *conclave.Engine
 	ds      *enginetest.DeliveryService
 	devices map[conclave.ClientID]*enginetest.Device
@@ -64,14 +68,20 @@ type ledger struct {
 
 const crashDir = "state/engine"
 
+// openOn opens an engine in a directory of a file system, at an extreme.
+func openOn(ctx context.Context, fs vfs.FS, dir string, x extreme.Setting, o conclave.Options) (*conclave.Engine, error) {
+	o.StateBytes, o.CacheBytes, o.LeaseGenerations = x.StateBytes, x.CacheBytes, x.LeaseGenerations
+	return conclave.OpenOn(x.Open(ctx), fs, dir, o)
+}
+
 // crashOptions let conversations leave memory as soon as they rest, so that every step begins with what is stored.
 func crashOptions() conclave.Options {
 	return conclave.Options{Key: testKey, RetryPause: time.Millisecond, SendTimeout: 10 * time.Second, IdleAfter: -1, StateBytes: 1}
 }
 
-func newCrashWorld(t *testing.T, fs vfs.FS, ds *enginetest.DeliveryService, witness *enginetest.Witness) *crashWorld {
+func newCrashWorld(t *testing.T, fs vfs.FS, x extreme.Setting, ds *enginetest.DeliveryService, witness *enginetest.Witness) *crashWorld {
 	return &crashWorld{
-		t: t, fs: fs, ds: ds, witness: witness, settled: make(chan struct{}, 1),
+		t: t, fs: fs, set: x, ds: ds, witness: witness, settled: make(chan struct{}, 1),
 		devices: make(map[conclave.ClientID]*enginetest.Device), answered: make(map[delivery]bool),
 	}
 }
@@ -80,7 +90,7 @@ func newCrashWorld(t *testing.T, fs vfs.FS, ds *enginetest.DeliveryService, witn
 func (w *crashWorld) open() {
 	w.t.Helper()
 	var err error
-	if w.engine, err = conclave.OpenOn(w.t.Context(), w.fs, crashDir, crashOptions()); err != nil {
+	if w.engine, err = openOn(w.t.Context(), w.fs, crashDir, w.set, crashOptions()); err != nil {
 		w.t.Fatalf("open: %v", err)
 	}
 }
@@ -176,16 +186,24 @@ type event struct {
 	enginetest.Event
 }
 
-// receive lets a client process what waits for it, one after the other.
+// receive lets a client process what waits for it: one after the other, or where everything is taken at once, all up to the next Welcome as a stream.
 func (w *crashWorld) receive(id conclave.ClientID) []event {
 	w.t.Helper()
 	var events []event
 	for {
-		waiting := w.ds.Waiting(id, 1)
+		waiting := w.ds.Waiting(id, 1<<20)
 		if len(waiting) == 0 {
 			return events
 		}
 		in := waiting[0]
+		if w.set.Step == step.All && !in.Welcome {
+			n := slices.IndexFunc(waiting, func(in enginetest.Delivery) bool { return in.Welcome })
+			if n < 0 {
+				n = len(waiting)
+			}
+			events = append(events, w.stream(id, waiting[:n])...)
+			continue
+		}
 		e := event{client: id, Event: enginetest.Event{Delivery: in}}
 		d := w.devices[id]
 		if in.Welcome {
@@ -199,6 +217,31 @@ func (w *crashWorld) receive(id conclave.ClientID) []event {
 		w.ds.Done(id, 1)
 		events = append(events, e)
 	}
+}
+
+// stream lets a client process deliveries as one stream.
+func (w *crashWorld) stream(id conclave.ClientID, waiting []enginetest.Delivery) []event {
+	w.t.Helper()
+	events, heard := make([]event, len(waiting)), 0
+	for out, err := range w.devices[id].DecryptAll(w.t.Context(), func(yield func(conclave.Incoming) bool) {
+		for _, in := range waiting {
+			if !yield(conclave.Incoming{Conversation: in.Conversation, Message: in.Message}) {
+				return
+			}
+		}
+	}) {
+		in := waiting[out.Index]
+		events[out.Index] = event{client: id, Event: enginetest.Event{Delivery: in, Message: out.Message, Err: err}}
+		w.mu.Lock()
+		w.answered[delivery{id, sha256.Sum256(in.Message)}] = true
+		w.mu.Unlock()
+		heard++
+	}
+	if heard != len(waiting) {
+		w.t.Errorf("%s: %s has heard of %d of %d messages", w.step, id, heard, len(waiting))
+	}
+	w.ds.Done(id, len(waiting))
+	return events
 }
 
 // settle lets everybody process what waits until nothing does.

@@ -308,8 +308,10 @@ func (d *decryptAll) together(ctx context.Context, queue []waiting) int {
 	if d.scope.transaction != 0 || messages.TransactionFrom(ctx) != 0 {
 		return 1
 	}
+	bound := d.scope.engine.step
+	most, mostBytes := bound.Or(maxTogether), bound.Or(maxTogetherBytes)
 	n, size := 0, 0
-	for n < min(len(queue), maxTogether) && size < maxTogetherBytes {
+	for n < min(len(queue), most) && size < mostBytes {
 		size += len(queue[n].message)
 		n++
 	}

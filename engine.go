@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/conclave-mls/conclave/actors"
+	"github.com/conclave-mls/conclave/internal/step"
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/store"
 )
@@ -16,6 +17,7 @@ type ConversationID = messages.ConversationID
 // Engine is one open directory with all its clients. It is safe for concurrent use.
 type Engine struct {
 	options Options
+	step    step.Bound
 	store   *store.Store
 	system  *actors.System
 }
@@ -41,12 +43,12 @@ func open(ctx context.Context, dir string, o Options, so store.Options) (*Engine
 		return nil, wrap(op, "", err)
 	}
 	o.Key = nil // the store keeps what it needs; the caller's slice stays the caller's
-	e := &Engine{options: o, store: s}
+	e := &Engine{options: o, store: s, step: step.From(ctx)}
 	e.system, err = actors.Start(actors.Options{
 		Store: s, Rand: o.Rand, Now: o.Now, Logger: o.Logger, Auth: o.Auth, PKIPolicy: o.PKIPolicy,
 		SendTimeout: o.SendTimeout, RetryPause: o.RetryPause, IdleAfter: o.IdleAfter, StateBytes: o.StateBytes, LeaseGenerations: o.LeaseGenerations,
 		MaxRequests: o.MaxCalls, MaxBytes: o.MaxCallBytes,
-		MaxConversationRequests: o.MaxConversationCalls, MaxConversationBytes: o.MaxConversationBytes,
+		MaxConversationRequests: o.MaxConversationCalls, MaxConversationBytes: o.MaxConversationBytes, Step: e.step,
 	})
 	if err != nil {
 		_ = s.Close()

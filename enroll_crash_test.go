@@ -10,6 +10,7 @@ import (
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/internal/crashfs"
+	"github.com/conclave-mls/conclave/internal/extreme"
 )
 
 var errKilled = errors.New("killed")
@@ -19,7 +20,7 @@ func TestEnrollKilled(t *testing.T) {
 	for at, over := 0, false; !over; at++ {
 		t.Run(fmt.Sprint(at), func(t *testing.T) {
 			o, fs := newOffice(t), crashfs.New()
-			engine, err := conclave.OpenOn(t.Context(), fs, crashDir, crashOptions())
+			engine, err := openOn(t.Context(), fs, crashDir, extreme.Of(uint64(at)), crashOptions())
 			must1(t, engine, err)
 			calls := 0
 			o.fail = func(string, bool) error {

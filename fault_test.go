@@ -17,6 +17,7 @@ import (
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/internal/crashfs"
+	"github.com/conclave-mls/conclave/internal/extreme"
 	"github.com/conclave-mls/conclave/mlsgroup"
 	"github.com/conclave-mls/conclave/tests/enginetest"
 )
@@ -61,7 +62,7 @@ func faultBase(t *testing.T) (vfs.FS, *enginetest.DeliveryService, *enginetest.W
 		t.Fatal(err)
 	}
 	mem := crashfs.New()
-	w := newCrashWorld(t, mem, ds, witness)
+	w := newCrashWorld(t, mem, extreme.Of(0), ds, witness)
 	w.open()
 	w.device("alice")
 	w.device("bob")
@@ -127,38 +128,44 @@ var callers = []caller{
 // TestDiskFault refuses each write and each sync in turn, once or for good, while callers of every kind wait.
 func TestDiskFault(t *testing.T) {
 	mem, ds, witness := faultBase(t)
-	for name, match := range map[string]func(errorfs.Op) bool{
-		"write": func(op errorfs.Op) bool {
-			return op.Kind.ReadOrWrite() == errorfs.OpIsWrite && op.Kind != errorfs.OpFilePreallocate && op.Kind != errorfs.OpRemove
-		},
-		"sync": func(op errorfs.Op) bool { return op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData },
-	} {
-		for _, forever := range []bool{true, false} {
-			if testing.Short() && !forever {
-				continue
-			}
-			n := int64(0)
-			for ; ; n++ {
-				f := &diskFault{match: match, at: n, forever: forever}
-				r := &faultRun{t: t, what: fmt.Sprintf("%s %d, for good %t", name, n, forever), fault: f}
-				r.run(mem, ds, witness)
-				if t.Failed() {
-					return
-				}
-				if !f.struck.Load() {
-					break
-				}
-			}
-			if n < 5 {
-				t.Errorf("only %d operations of kind %s", n, name)
-			}
+	write := func(op errorfs.Op) bool {
+		return op.Kind.ReadOrWrite() == errorfs.OpIsWrite && op.Kind != errorfs.OpFilePreallocate && op.Kind != errorfs.OpRemove
+	}
+	sync := func(op errorfs.Op) bool { return op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData }
+	for i, of := range []struct {
+		name    string
+		match   func(errorfs.Op) bool
+		forever bool
+	}{{"write, for good", write, true}, {"write", write, false}, {"sync, for good", sync, true}, {"sync", sync, false}} {
+		if testing.Short() && !of.forever {
+			continue
 		}
+		t.Run(of.name, func(t *testing.T) {
+			extreme.Run(t, uint64(i), func(t *testing.T, x extreme.Setting) {
+				n := int64(0)
+				for ; ; n++ {
+					f := &diskFault{match: of.match, at: n, forever: of.forever}
+					r := &faultRun{t: t, set: x, what: fmt.Sprintf("%s %d", of.name, n), fault: f}
+					r.run(mem, ds, witness)
+					if t.Failed() {
+						return
+					}
+					if !f.struck.Load() {
+						break
+					}
+				}
+				if n < 5 {
+					t.Errorf("only %d operations", n)
+				}
+			})
+		})
 	}
 }
 
 // faultRun is one failure of a disk.
 type faultRun struct {
 	t     *testing.T
+	set   extreme.Setting
 	what  string
 	fault *diskFault
 	fs    *crashfs.FS
@@ -187,7 +194,7 @@ func (r *faultRun) run(base vfs.FS, ds *enginetest.DeliveryService, witness *eng
 			t.Fatal(err)
 		}
 	}
-	e, err := conclave.OpenOn(t.Context(), errorfs.Wrap(r.fs, r.fault), crashDir, crashOptions())
+	e, err := openOn(t.Context(), errorfs.Wrap(r.fs, r.fault), crashDir, r.set, crashOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +279,7 @@ func (r *faultRun) reopen(fs vfs.FS, witness *enginetest.Witness, in map[conclav
 	t := r.t
 	t.Helper()
 	ctx := t.Context()
-	w := newCrashWorld(t, fs, r.ds.Clone(nil), witness)
+	w := newCrashWorld(t, fs, r.set, r.ds.Clone(nil), witness)
 	w.step = r.what
 	w.open()
 	defer w.close()

@@ -176,6 +176,24 @@ func TestProposePSK(t *testing.T) {
 	list := w.group("room", "alice", "bob")
 	alice, bob := list[0], list[1]
 	id, key := []byte("id"), conclave.Secret("sixteen bytes ok")
+	_, err := alice.ProposePSK(ctx, "room", id)
+	wantCode(t, err, conclave.CodeInvalidArgument)
+	if !errors.Is(err, mlsgroup.CheckPSKAvailable) {
+		t.Errorf("a proposal of a key that is not here: %v", err)
+	}
+	err = alice.Transaction(ctx, func(tx *conclave.Tx) error {
+		if err := tx.PutPSK(ctx, []byte("of the transaction"), key.Clone()); err != nil {
+			return err
+		}
+		proposed, err := tx.ProposePSK(ctx, "room", []byte("of the transaction"))
+		if err != nil {
+			return err
+		}
+		return tx.ClearPendingProposal(ctx, "room", proposed.Ref)
+	})
+	if err != nil {
+		t.Errorf("a key that the transaction has put: %v", err)
+	}
 	for _, d := range list {
 		if err := d.PutPSK(ctx, id, key.Clone()); err != nil {
 			t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/internal/crashfs"
+	"github.com/conclave-mls/conclave/internal/extreme"
 	"github.com/conclave-mls/conclave/internal/vectortest"
 )
 
@@ -323,6 +324,12 @@ func TestProteusConcurrent(t *testing.T) {
 // that abort after envelopes have left them. After each cut the session goes on, and
 // whatever has been handed out, before and after, opens exactly once at the other side.
 func TestProteusCrash(t *testing.T) {
+	for n := range uint64(2) {
+		extreme.Run(t, 3*n, testProteusCrash)
+	}
+}
+
+func testProteusCrash(t *testing.T, x extreme.Setting) {
 	ctx := t.Context()
 	peerEngine := proteusEngine(t)
 	type moment struct {
@@ -346,7 +353,7 @@ func TestProteusCrash(t *testing.T) {
 		return nil
 	})
 	options := conclave.Options{Key: testKey}
-	e, err := conclave.OpenOn(ctx, errorfs.Wrap(mem, inject), "state", options)
+	e, err := openOn(ctx, errorfs.Wrap(mem, inject), "state", x, options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -407,7 +414,7 @@ func TestProteusCrash(t *testing.T) {
 		t.Fatalf("only %d cuts", len(cuts))
 	}
 	for _, c := range cuts {
-		e, err := conclave.OpenOn(ctx, c.fs, "state", options)
+		e, err := openOn(ctx, c.fs, "state", x, options)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,11 +1,13 @@
 package conclave_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/internal/pkitest"
@@ -168,5 +170,45 @@ func TestRotateCredentialUnknown(t *testing.T) {
 	}
 	if refs, _ := alice.Credentials(t.Context()); !slices.ContainsFunc(refs, func(c conclave.CredentialEntry) bool { return c.Ref != saved.Credential.Ref }) {
 		t.Error("the old credential went before the new key packages were published")
+	}
+}
+
+// TestRotateCredentialSparesTheNewer: what came after the credential that is rotated to, a credential and its key packages, is not the rotation's to remove.
+func TestRotateCredentialSparesTheNewer(t *testing.T) {
+	w := newE2EIWorld(t, 1)
+	alice := w.basic(alice1)
+	ctx := t.Context()
+	made := func(ref conclave.CredentialRef) conclave.KeyPackageRef {
+		t.Helper()
+		list, err := alice.GenerateKeyPackages(ctx, conclave.KeyPackageOptions{Count: 1, Credential: ref})
+		must1(t, list, err)
+		return list[0].Ref
+	}
+	certify := func() conclave.CredentialRef {
+		t.Helper()
+		w.clock.advance(time.Second)
+		saved, _ := w.certify(alice, pkitest.Leaf{})
+		return saved.Credential.Ref
+	}
+	older := certify()
+	rotated := certify()
+	newer := certify()
+	left := map[conclave.CredentialRef]conclave.KeyPackageRef{rotated: made(rotated), newer: made(newer)}
+	made(older)
+	if err := alice.RotateCredential(ctx, conclave.RotateOptions{Credential: rotated}); err != nil {
+		t.Fatal(err)
+	}
+	credentials, err := alice.Credentials(ctx)
+	must1(t, credentials, err)
+	packages, err := alice.KeyPackages(ctx)
+	must1(t, packages, err)
+	if len(credentials) != len(left) || len(packages) != len(left) {
+		t.Errorf("%d credentials and %d key packages are left, want %d", len(credentials), len(packages), len(left))
+	}
+	for ref, k := range left {
+		if !slices.ContainsFunc(credentials, func(e conclave.CredentialEntry) bool { return e.Ref == ref }) ||
+			!slices.ContainsFunc(packages, func(e conclave.KeyPackageEntry) bool { return bytes.Equal(e.Ref, k) }) {
+			t.Errorf("of %x, which is newer: %t, the credential or its key package is gone", ref[:4], ref == newer)
+		}
 	}
 }

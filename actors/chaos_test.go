@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/conclave-mls/conclave/internal/extreme"
 	"github.com/conclave-mls/conclave/messages"
 )
 
@@ -17,19 +18,24 @@ import (
 // the service behaves, all settle, agree and understand each other.
 func TestChaos(t *testing.T) {
 	for seed := range uint64(4) {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { chaos(t, seed) })
-		t.Run(fmt.Sprint("RFC_9420, seed ", seed), func(t *testing.T) { chaos(t, seed) })
+		for _, x := range extreme.Over(seed) {
+			t.Run(fmt.Sprintf("seed %d, %s", seed, x.Name), func(t *testing.T) { chaos(t, seed, x) })
+		}
+		for _, x := range extreme.Over(seed + 4) {
+			t.Run(fmt.Sprintf("RFC_9420, seed %d, %s", seed, x.Name), func(t *testing.T) { chaos(t, seed, x) })
+		}
 	}
 }
 
-func chaos(t *testing.T, seed uint64) {
+func chaos(t *testing.T, seed uint64, x extreme.Setting) {
 	r := new(brittle)
 	// All conversations leave memory as soon as they may, or none does.
-	swept := &sweptHost{host: newProtoHost()}
+	swept := &sweptHost{host: &viewedHost{newProtoHost(), t}}
 	w := newWorld(t, func(o *Options) {
 		o.Rand, o.RetryPause, o.StateBytes, o.host = r, 1, -1, func() host { return swept }
+		o.Step, o.LeaseGenerations = x.Step, x.LeaseGenerations
 	})
-	if seed%2 == 1 {
+	if x.StateBytes > 0 {
 		swept.sys = w.sys
 	}
 	var members []*peer

@@ -23,6 +23,7 @@ type conversation struct {
 	apart   int     // messages to be opened apart from other conversations', see openApart
 
 	state   *state // committed; nil: not loaded
+	shown   *state // what the published view was made of, or reads like; nil: there is none, see view.go
 	stage   *stage // of the transaction that holds the guard; nil: nobody does
 	sending *sending
 	resend  *resend
@@ -37,7 +38,7 @@ func (wake) letter() {}
 
 func newConversation(s *System, c *client, e *entry) *conversation {
 	made := &conversation{sys: s, id: e.key.id, key: s.keys.Conversation(c.keys, []byte(e.key.id))}
-	made.queue = queue{client: c, entry: e, granted: made.begin}
+	made.queue = queue{client: c, entry: e, granted: made.begin, most: int(s.options.Step)}
 	return made
 }
 
@@ -60,7 +61,7 @@ func (c *conversation) memory() int64 {
 // broken deals with a panic: whoever was being served is answered, what is in memory
 // is dropped and will be read back from the store, and the rest goes on.
 func (c *conversation) broken(l letter, err error) {
-	c.state = nil
+	c.lose()
 	tx := (*transaction)(nil)
 	switch l := l.(type) {
 	case *task:
@@ -135,6 +136,12 @@ func (c *conversation) stopped() {
 	c.entry.weigh(0)
 }
 
+// lose drops what is in memory. It is read back from the store.
+func (c *conversation) lose() {
+	c.state = nil
+	c.withdraw()
+}
+
 // forgetKeys overwrites the keys that are in memory, once nothing is asked of the
 // conversation any more. Goroutines that still wait for the delivery service read a
 // bundle, and nothing of this.
@@ -143,7 +150,7 @@ func (c *conversation) forgetKeys() {
 	if c.stage != nil {
 		c.stage.state.wipe()
 	}
-	c.state = nil
+	c.lose()
 }
 
 // take accepts a request. Reads are served at once. Everything else needs the guard;
@@ -276,7 +283,7 @@ func (c *conversation) stageBatch(batch []*task) {
 		// A panic costs the call it came from its answer; those before it are staged
 		// again, from what is stored.
 		c.serving.answer(nil, err)
-		c.state = nil
+		c.lose()
 		for _, t := range batch {
 			if t != c.serving {
 				c.requeue(t)
@@ -286,7 +293,7 @@ func (c *conversation) stageBatch(batch []*task) {
 		return
 	}
 	if err = c.commit(st); err != nil {
-		c.state = nil
+		c.lose()
 	}
 	for i, t := range batch[:done] {
 		r := replies[i]
@@ -369,12 +376,13 @@ func (c *conversation) commit(st *stage) error {
 	return nil
 }
 
-// swap makes a durable stage the current state, wipes what it has consumed and tells
-// of its events.
+// swap makes a durable stage the current state and what others read, wipes what it has
+// consumed and tells of its events.
 func (c *conversation) swap(st *stage) {
 	if st.state != nil {
 		c.state = st.state
 	}
+	c.publish()
 	st.changes.Wipe()
 	for _, b := range st.consumed {
 		b.Wipe()
@@ -413,7 +421,8 @@ func (c *conversation) step(t *task) {
 	})
 	if errors.Is(err, messages.ErrInternal) {
 		// What is staged may be half of a step: the transaction cannot finish.
-		c.state, c.stage.err = nil, err
+		c.stage.err = err
+		c.lose()
 	}
 	if !errors.Is(err, errAnswerLater) {
 		t.answer(reply, err)
@@ -449,6 +458,10 @@ func (c *conversation) prepare(tx *transaction) {
 	default:
 		v.err = c.closeDoubt(c.stage)
 		v.changes = &c.stage.changes
+		if v.err == nil && !c.stage.clean() {
+			c.stage.voted = true
+			c.withdraw()
+		}
 	}
 	tx.actor.send(v)
 }
@@ -483,7 +496,7 @@ func (c *conversation) abort(tx *transaction) {
 	if st := c.stage; st != nil && st.tx == tx {
 		if err := c.keepHanded(st); err != nil {
 			c.sys.log.Error("abort", logID(c.id), logError(err))
-			c.state = nil
+			c.lose()
 		}
 		c.discard(st)
 	}
@@ -496,6 +509,7 @@ func (c *conversation) leave(tx *transaction) {
 	if st := c.stage; st != nil && st.tx == tx {
 		final = st.final
 		c.stage = nil
+		c.publish() // it may have voted
 		c.guard.release(tx)
 		defer c.entry.release() // once the resend of what is in doubt holds it
 	}

@@ -25,6 +25,7 @@
 //	routes, and how many use each              table.go, behind locks
 //	messages that wait to be opened            opening.go, behind a lock
 //	distribution points noted in a stage       points.go, behind a lock
+//	what a conversation has published          who reads it and its actor; the last wipes it
 //
 // # How a request goes
 //
@@ -41,7 +42,8 @@
 // A guard is taken at first touch and kept until the transaction ends (guard.go). A
 // cycle of waits is found when it closes and one transaction gives way
 // (coordinator.go). Reads outside of the transaction that holds the guard see what is
-// committed, and wait for nobody.
+// committed, and wait for nobody: those of no transaction are answered by the caller's
+// goroutine, from what the conversation has published (view.go).
 //
 // # Commits on their way
 //

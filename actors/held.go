@@ -123,24 +123,39 @@ func oldest(kept []earlyMessage, match func(earlyMessage) bool) int {
 	return best
 }
 
-// release tries what was kept for the epoch that the stage has entered, and drops
+// due tells whether a kept message can be tried or dropped in an epoch: it is not for a
+// later one, and no commit of this one that waits for proposals.
+func (e *earlyMessage) due(epoch uint64) bool {
+	return e.epoch < epoch || e.epoch == epoch && !e.commit
+}
+
+// owes tells whether messages are kept that are due.
+func (s *state) owes() bool {
+	for i := range s.early {
+		if s.early[i].due(s.group.Epoch()) {
+			return true
+		}
+	}
+	return false
+}
+
+// release tries what was kept for the epoch that the stage is in, and drops
 // what was kept for an earlier one. A message that fails fails alone; a commit of
 // proposals that have not come is kept again, to wait for them. A commit that is
 // carried out ends that epoch; nothing can be kept for the epoch it begins, so one
 // round is all.
 func (c *conversation) release(st *stage) []messages.Released {
-	epoch := st.state.group.Epoch()
+	if !st.state.owes() {
+		return nil
+	}
 	var now []earlyMessage
 	var later []earlyMessage
 	for _, e := range st.state.early {
-		if e.epoch > epoch {
-			later = append(later, e)
-		} else {
+		if e.due(st.state.group.Epoch()) {
 			now = append(now, e)
+		} else {
+			later = append(later, e)
 		}
-	}
-	if len(now) == 0 {
-		return nil
 	}
 	var out []messages.Released
 	texts := c.fetch(st, now)
@@ -165,7 +180,7 @@ func (c *conversation) processKept(st *stage, e earlyMessage, text []byte) (mess
 	if f == nil || !c.based(st, f) {
 		return c.process(st, nil, text, true)
 	}
-	released, err := c.accept(st, f)
+	released, err := c.accept(st, f, true)
 	if err != nil {
 		return messages.MessageDecrypted{}, err
 	}

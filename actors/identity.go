@@ -31,7 +31,7 @@ func (s *System) readE2EIState(ctx context.Context, at place, id messages.Conver
 
 // members lists the members of a conversation.
 func (s *System) members(ctx context.Context, at place, id messages.ConversationID) (messages.MembersListed, error) {
-	reply, err := s.askConversation(ctx, at, id, newTask(ctx, messages.ListMembers{}))
+	reply, err := s.readConversation(ctx, at, id, messages.ListMembers{})
 	if err != nil {
 		return messages.MembersListed{}, err
 	}

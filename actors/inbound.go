@@ -34,7 +34,7 @@ func (c *conversation) decrypt(st *stage, t *task, message []byte) (messages.Rep
 // message needs nothing more.
 func (c *conversation) decryptInFlight(st *stage, t *task, message []byte) (reply messages.Reply, done bool, err error) {
 	if f := st.state.find(sha256.Sum256(message)); f != nil && (f.isJoin || c.based(st, f)) {
-		released, err := c.accept(st, f)
+		released, err := c.accept(st, f, true)
 		return c.ownReply(st, f, released), true, err
 	}
 	m, err := mlsgroup.ParseMLSMessage(message)
@@ -47,7 +47,7 @@ func (c *conversation) decryptInFlight(st *stage, t *task, message []byte) (repl
 		if f == nil || !bytes.Equal(gi.GroupContext.GroupID, []byte(c.id)) || !f.isJoin && !c.based(st, f) {
 			return nil, true, fmt.Errorf("%w: a GroupInfo that says nothing new", messages.ErrInvalidMessage)
 		}
-		released, err := c.accept(st, f)
+		released, err := c.accept(st, f, true)
 		return c.ownReply(st, f, released), true, err
 	}
 	id, epoch, framed := m.GroupIDAndEpoch()
@@ -58,11 +58,14 @@ func (c *conversation) decryptInFlight(st *stage, t *task, message []byte) (repl
 		if epoch != f.epoch+1 || !f.isJoin && !c.based(st, f) || !c.proves(st, t, f, message) {
 			continue
 		}
-		released, err := c.accept(st, f)
+		released, err := c.accept(st, f, true)
 		if err != nil {
 			return nil, true, err
 		}
 		next, err := c.process(st, t, message, true)
+		if err != nil && len(released) > 0 {
+			return c.ownReply(st, f, append(released, messages.Released{Err: err})), true, nil
+		}
 		if err != nil {
 			return nil, true, err
 		}

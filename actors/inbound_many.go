@@ -64,19 +64,24 @@ func decrypted(t *task, list []inbound) (reply messages.Reply, rest []inbound, e
 // between them. It stops where a task begins that has to wait, and tells how many
 // messages it has dealt with.
 func (c *conversation) decryptMany(st *stage, list []inbound) int {
+	most := c.sys.options.Step.Or(maxRun)
 	for done := 0; done < len(list); {
 		in := &list[done]
 		c.serving = in.task
 		if done > 0 && in.task != list[done-1].task && in.task.tx == nil && c.held(in.task) {
 			return done
 		}
-		if n := c.openRun(st, list[done:min(len(list), done+maxRun)]); n > 0 {
+		if n := c.openRun(st, list[done:min(len(list), done+most)]); n > 0 {
 			done += n
 			continue
 		}
 		reply, err := c.decrypt(st, in.task, in.message)
 		if in.Err = err; err == nil {
 			in.Message = reply.(messages.MessageDecrypted)
+			if st.state.group != nil { // what no answer has carried yet
+				in.Message.Released = append(in.Message.Released, c.release(st)...)
+				c.arrive(st, &in.Message)
+			}
 		}
 		done++
 	}
@@ -87,7 +92,7 @@ func (c *conversation) decryptMany(st *stage, list []inbound) int {
 // they change, as one step. It tells how many there were; what it leaves is for
 // decrypt to deal with.
 func (c *conversation) openRun(st *stage, list []inbound) int {
-	if st.state.group == nil || len(st.state.inflight) > 0 {
+	if st.state.group == nil || len(st.state.inflight) > 0 || st.state.owes() {
 		return 0
 	}
 	sealed := make([]*mlsgroup.SealedMessage, 0, len(list))

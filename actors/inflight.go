@@ -215,6 +215,7 @@ func (c *conversation) replace(st *stage, old, f *inflight) {
 	}
 	same := st == nil || st.state == c.state
 	c.state = swap(c.state)
+	c.publish()
 	if st == nil {
 		return
 	}
@@ -229,7 +230,10 @@ func (c *conversation) replace(st *stage, old, f *inflight) {
 // its bytes came back, or a message of the next epoch proves it. All that was staged
 // before it, the merge and the deletion of every in-flight commit of the epoch are
 // one batch; in a transaction it is applied at once, whatever becomes of the rest.
-func (c *conversation) accept(st *stage, f *inflight) ([]messages.Released, error) {
+//
+// asked tells that an answer will carry what was kept for the epoch. Otherwise the event
+// does, and without anybody to hear it what was kept is kept on.
+func (c *conversation) accept(st *stage, f *inflight, asked bool) ([]messages.Released, error) {
 	var transition *mlsgroup.Transition
 	var err error
 	if f.isJoin {
@@ -254,11 +258,16 @@ func (c *conversation) accept(st *stage, f *inflight) ([]messages.Released, erro
 	st.dropSpent()
 	c.emit(st)
 	c.emitHistory(st, f)
-	c.tellSettled(st, f, true)
+	told := c.tellSettled(st, f, true)
 	if st.tx != nil {
 		st.final = append(st.final, f.final(true))
 	}
-	released := c.release(st)
+	var released []messages.Released
+	if asked {
+		released = c.release(st)
+	} else if told != nil && c.client.config.Load().observer.CommitSettled != nil {
+		told.Released = c.release(st)
+	}
 	if st.tx != nil {
 		if err := c.commit(st); err != nil {
 			st.err = err
@@ -321,14 +330,17 @@ func (c *conversation) endSettled(s *sending, accepted bool) {
 	c.endSend(s, nil, &messages.MessageRejected{Reason: "another commit came first"})
 }
 
-// tellSettled stages the event of a commit that was in doubt and is not any longer.
-func (c *conversation) tellSettled(st *stage, f *inflight, accepted bool) {
+// tellSettled stages the event of a commit that was in doubt and is not any longer, and
+// returns it.
+func (c *conversation) tellSettled(st *stage, f *inflight, accepted bool) *messages.CommitSettled {
 	for _, s := range []*sending{c.sending, st.answering} {
 		if s != nil && s.f.hash == f.hash {
-			return // its operation answers
+			return nil // its operation answers
 		}
 	}
-	st.events = append(st.events, c.settledEvent(f, accepted))
+	e := c.settledEvent(f, accepted)
+	st.events = append(st.events, e)
+	return e.settled
 }
 
 func (c *conversation) settledEvent(f *inflight, accepted bool) event {
@@ -406,7 +418,7 @@ func (c *conversation) keepHanded(st *stage) error {
 		if err := c.applyBefore(f); err != nil {
 			return err
 		}
-		c.state = nil // what was staged is now what is stored
+		c.lose() // what was staged is now what is stored
 		return c.load()
 	}
 	return nil

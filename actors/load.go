@@ -21,51 +21,59 @@ func (c *conversation) load() error {
 	if c.state != nil {
 		return nil
 	}
+	s, err := c.loadState()
+	if err != nil {
+		return err
+	}
+	c.state = s
+	c.publish()
+	return nil
+}
+
+func (c *conversation) loadState() (*state, error) {
 	s := new(state)
 	var err error
 	if s.inflight, err = c.loadInflight(); err != nil {
-		return err
+		return nil, err
 	}
 	values, err := c.sys.store.GetMany(c.client.keys.Pointer(nil, c.key))
 	if err != nil {
-		return c.sys.storeError(err)
+		return nil, c.sys.storeError(err)
 	}
 	if values[0] == nil {
 		if f := s.joining(); f != nil {
 			s.incarnation = f.incarnation
 			if s.early, err = c.loadEarly(s.incarnation); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		c.state = s
-		return nil
+		return s, nil
 	}
 	p, err := parsePointer(values[0])
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if p.id != c.id {
-		return fmt.Errorf("%w: conversation pointer", messages.ErrCorrupt)
+		return nil, fmt.Errorf("%w: conversation pointer", messages.ErrCorrupt)
 	}
 	s.incarnation, s.parent = p.incarnation, p.parent
 	head, err := c.sys.store.GetMany(c.recordKey(s.incarnation, mlsgroup.HeadKey()))
 	if err != nil {
-		return c.sys.storeError(err)
+		return nil, c.sys.storeError(err)
 	}
 	if head[0] == nil {
-		return fmt.Errorf("%w: no head", messages.ErrCorrupt)
+		return nil, fmt.Errorf("%w: no head", messages.ErrCorrupt)
 	}
 	if s.group, err = mlsgroup.LoadGroup(head[0]); err != nil {
-		return fmt.Errorf("%w: %w", messages.ErrCorrupt, err)
+		return nil, fmt.Errorf("%w: %w", messages.ErrCorrupt, err)
 	}
 	if s.early, err = c.loadEarly(s.incarnation); err != nil {
-		return err
+		return nil, err
 	}
 	if err := c.loadSpent(s); err != nil {
-		return err
+		return nil, err
 	}
-	c.state = s
-	return nil
+	return s, nil
 }
 
 // try runs a pure step on a group and loads what it lacks, until it has what it
@@ -95,6 +103,7 @@ func (c *conversation) keepLoaded(st *stage, g *mlsgroup.Group) {
 	next := st.state.with(func(next *state) { next.group = g })
 	if c.state == st.state {
 		c.state = next
+		c.publish()
 	}
 	st.state = next
 }

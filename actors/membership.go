@@ -3,8 +3,6 @@ package actors
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"math"
 
 	"github.com/conclave-mls/conclave/messages"
@@ -199,100 +197,4 @@ func (c *conversation) leaveGroup(st *stage, ended uint64) {
 	c.deleteIncarnation(st, st.state.incarnation)
 	st.state = &state{incarnation: join.incarnation, inflight: st.state.inflight}
 	c.endUse(&st.changes, st.state, own)
-}
-
-// readCommitted serves a read outside the transaction that holds the guard: from
-// what is durable.
-func (c *conversation) readCommitted(t *task) (messages.Reply, error) {
-	if err := c.load(); err != nil {
-		return nil, err
-	}
-	return c.read(&stage{state: c.state}, t.request)
-}
-
-// read serves a read on a stage.
-func (c *conversation) read(st *stage, r messages.Request) (messages.Reply, error) {
-	g := st.state.group
-	if _, ok := r.(messages.ReadConversation); ok {
-		return c.describe(st)
-	}
-	if g == nil {
-		return nil, messages.ErrConversationNotFound
-	}
-	switch r := r.(type) {
-	case messages.ListMembers:
-		reply := messages.MembersListed{Epoch: g.Epoch(), CipherSuite: g.CipherSuite()}
-		err := c.try(st, func(g *mlsgroup.Group) error {
-			members, err := g.Members()
-			if err != nil {
-				return err
-			}
-			reply.Members = make([]messages.Member, 0, g.MemberCount())
-			for i, leaf := range members {
-				reply.Members = append(reply.Members, messages.Member{
-					Leaf: uint32(i), ClientID: c.client.identityOf(&leaf.Credential), Credential: leaf.Credential, SignatureKey: leaf.SignatureKey,
-				})
-			}
-			return nil
-		})
-		return reply, err
-	case messages.ExportSecret:
-		if r.Length < 0 || r.Length > 1<<16-1 {
-			return nil, fmt.Errorf("%w: secret of %d bytes", messages.ErrInvalidArgument, r.Length)
-		}
-		exported, err := g.Export(r.Label, r.Context, r.Length)
-		if errors.Is(err, mlsgroup.ErrInactive) {
-			return nil, fmt.Errorf("%w: %w", messages.ErrConversationNotFound, err)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", messages.ErrInvalidArgument, err)
-		}
-		return messages.SecretExported{Epoch: g.Epoch(), Secret: exported}, nil
-	case messages.ExportGroupInfo:
-		signer, err := c.signer(st)
-		if err != nil {
-			return nil, err
-		}
-		var info []byte
-		err = c.try(st, func(g *mlsgroup.Group) (err error) {
-			info, err = g.NewGroupInfo(c.input(nil, signer), false, nil)
-			return err
-		})
-		if err != nil {
-			return nil, outboundError(err)
-		}
-		return messages.GroupInfoExported{GroupInfo: info}, nil
-	}
-	return nil, fmt.Errorf("%w: %T", messages.ErrInvalidArgument, r)
-}
-
-// describe answers ReadConversation.
-func (c *conversation) describe(st *stage) (messages.Reply, error) {
-	reply := messages.ConversationRead{}
-	for _, f := range st.state.inflight {
-		reply.InDoubt = append(reply.InDoubt, f.doubt())
-	}
-	g := st.state.group
-	if g == nil {
-		return reply, nil
-	}
-	pending, err := c.pending(st)
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range pending {
-		reply.PendingProposals = append(reply.PendingProposals, p.Ref)
-	}
-	if reply.ExternalSenders, err = g.ExternalSenders(); err != nil {
-		return nil, fmt.Errorf("%w: %w", messages.ErrCorrupt, err)
-	}
-	reply.Exists, reply.Epoch, reply.CipherSuite = true, g.Epoch(), g.CipherSuite()
-	reply.Profile = messages.ProfileWire
-	if g.Profile() == mlsgroup.ProfileRFC {
-		reply.Profile = messages.ProfileRFC9420
-	}
-	reply.Parent = st.state.parent
-	reply.OwnLeaf, reply.SignatureKey = uint32(g.OwnLeaf()), g.SignatureKey()
-	reply.EpochAuthenticator = g.EpochAuthenticator().Clone()
-	return reply, nil
 }

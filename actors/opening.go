@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/conclave-mls/conclave/internal/step"
 	"github.com/conclave-mls/conclave/mlsgroup"
 )
 
@@ -15,8 +16,9 @@ import (
 // than half the time. Nothing waits for company: who has a message lets those run
 // that are ready to, and what they have brought by then is the batch.
 type openers struct {
-	log     *zap.Logger
-	workers *workers
+	log                *zap.Logger
+	workers            *workers
+	minShare, maxShare int
 
 	mu      sync.Mutex
 	most    int // shares opened at once
@@ -47,8 +49,8 @@ type opened struct {
 	left     sync.WaitGroup
 }
 
-func newOpeners(log *zap.Logger) *openers {
-	return &openers{log: log, workers: newWorkers()}
+func newOpeners(log *zap.Logger, b step.Bound) *openers {
+	return &openers{log: log, workers: newWorkers(), minShare: b.Or(minShare), maxShare: b.Or(maxShare)}
 }
 
 // close ends the workers; nobody opens anything any more.
@@ -86,7 +88,7 @@ func (o *openers) open(keys []*mlsgroup.MessageKey) ([]*mlsgroup.Received, []err
 // take takes a share of what waits, the oldest first.
 func (o *openers) take() []opening {
 	n := (len(o.waiting) + o.most - 1) / o.most
-	n = min(max(n, minShare), maxShare, len(o.waiting))
+	n = min(max(n, o.minShare), o.maxShare, len(o.waiting))
 	share := make([]opening, n)
 	copy(share, o.waiting)
 	for _, m := range share {
@@ -99,7 +101,7 @@ func (o *openers) take() []opening {
 
 // hire puts workers to what waits, as far as there may be more.
 func (o *openers) hire() {
-	for n := len(o.waiting); n > 0 && o.working < o.most; n -= minShare {
+	for n := len(o.waiting); n > 0 && o.working < o.most; n -= o.minShare {
 		o.working++
 		o.workers.Schedule(o.work)
 	}

@@ -61,6 +61,8 @@ func (s *System) perform(ctx context.Context, at place, id messages.Conversation
 		return s.within(ctx, at, func(at place) (messages.Reply, error) { return s.markAsChildOf(ctx, at, id, r) })
 	case messages.SetCredential:
 		return s.within(ctx, at, func(at place) (messages.Reply, error) { return s.setCredential(ctx, at, id, r) })
+	case messages.ReadConversation, messages.ListMembers, messages.ExportSecret, messages.ExportGroupInfo:
+		return s.readConversation(ctx, at, id, r)
 	}
 	return s.conversationStep(ctx, at, id, r)
 }

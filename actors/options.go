@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/conclave-mls/conclave/internal/step"
 	"github.com/conclave-mls/conclave/mlsgroup"
 	"github.com/conclave-mls/conclave/pki"
 	"github.com/conclave-mls/conclave/store"
@@ -61,6 +62,9 @@ type Options struct {
 	MaxConversationRequests int64
 	MaxConversationBytes    int64
 
+	// Step bounds what is taken together. It is for tests; see package step.
+	Step step.Bound
+
 	host  func() host                     // nil: protoactor
 	apply func(...*store.ChangeSet) error // nil: the Store's
 	read  store.Reader                    // nil: the Store
@@ -80,7 +84,7 @@ const (
 	maxGenerate     = 1000        // key packages in one request
 	sweepFraction   = 4           // sweeps for passivation in one IdleAfter
 	restFraction    = 8           // of StateBytes is freed when it is exceeded
-	restBytes       = 2 << 10     // of memory of a conversation beside its state
+	restBytes       = 2 << 10     // of memory of a conversation beside its state, its view among them
 	maxRemembered   = 1 << 14     // certificates whose paths need not be verified again
 	maxPSK          = 1 << 16     // an external pre-shared key, in bytes
 	maxName         = 1 << 10     // client, conversation and PSK ids, in bytes

@@ -63,9 +63,12 @@ func (c *conversation) propose(st *stage, t *task, r messages.Request) (messages
 		if len(r.ID) == 0 || len(r.ID) > maxName {
 			return nil, fmt.Errorf("%w: pre-shared key id of %d bytes", messages.ErrInvalidArgument, len(r.ID))
 		}
-		options.Proposal = &mlsgroup.Proposal{Type: mlsgroup.ProposalTypePreSharedKey, PreSharedKey: &mlsgroup.PreSharedKey{
-			PSK: mlsgroup.PreSharedKeyID{Type: mlsgroup.PSKTypeExternal, ExternalID: r.ID},
-		}}
+		id := mlsgroup.PreSharedKeyID{Type: mlsgroup.PSKTypeExternal, ExternalID: r.ID}
+		if _, ok := c.psk(t, id); !ok {
+			// Nobody could commit it here, and the proposer not follow another's commit.
+			return nil, fmt.Errorf("%w: %w", messages.ErrInvalidArgument, &mlsgroup.PSKError{ID: id})
+		}
+		options.Proposal = &mlsgroup.Proposal{Type: mlsgroup.ProposalTypePreSharedKey, PreSharedKey: &mlsgroup.PreSharedKey{PSK: id}}
 	case messages.ProposeUpdate:
 		options.Update = new(mlsgroup.LeafChange)
 	}

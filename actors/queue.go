@@ -20,6 +20,7 @@ type queue struct {
 
 	guard   namedGuard
 	batch   []*task // single calls that run at the next run letter
+	most    int     // of them in one batch; 0: all
 	running bool    // that letter is on its way
 }
 
@@ -42,10 +43,15 @@ func (q *queue) kick() {
 	}
 }
 
-// gathered takes the batch, when the run letter has come.
+// gathered takes the batch, when the run letter has come. What is more than one batch
+// may have runs in a turn of its own.
 func (q *queue) gathered() []*task {
 	batch := q.batch
 	q.batch, q.running = nil, false
+	if n := q.most; n > 0 && len(batch) > n {
+		q.batch, batch = batch[n:], batch[:n:n]
+		q.kick()
+	}
 	return batch
 }
 

@@ -269,7 +269,7 @@ func (c *conversation) settleVerdict(st *stage, hash [32]byte, v messages.Verdic
 		c.stopResend()
 		return err
 	}
-	_, err := c.accept(st, f)
+	_, err := c.accept(st, f, false)
 	if err == nil {
 		c.stopResend()
 	}

@@ -209,12 +209,12 @@ func (c *conversation) sent(r sendResult) {
 // acceptVerdict merges and answers the operation that has waited.
 func (c *conversation) acceptVerdict(st *stage, s *sending) {
 	c.sending, st.answering = nil, s // the answer is given here, not by leaveEpoch
-	released, err := c.accept(st, s.f)
+	released, err := c.accept(st, s.f, true)
 	if err == nil && st.tx == nil {
 		err = c.commit(st)
 	}
 	if err != nil {
-		c.state = nil
+		c.lose()
 		c.endSend(s, nil, err)
 		return
 	}

@@ -107,7 +107,7 @@ var errWantsPreKey = errors.New("actors: message wants its prekey")
 
 func newSession(s *System, c *client, e *entry) *session {
 	made := &session{sys: s, id: messages.SessionID(e.key.id)}
-	made.queue = queue{client: c, entry: e, granted: made.begin}
+	made.queue = queue{client: c, entry: e, granted: made.begin, most: int(s.options.Step)}
 	return made
 }
 

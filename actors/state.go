@@ -101,6 +101,7 @@ type stage struct {
 	// answering is the send whose verdict is being carried out: its operation tells of
 	// it, and no event.
 	answering *sending
+	voted     bool  // its changes are with the transaction, whose decision is to come
 	err       error // what was staged is lost; the transaction cannot finish
 }
 

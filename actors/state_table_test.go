@@ -82,6 +82,7 @@ func (c *cell) request(name string) (messages.Address, messages.Request) {
 	case "ProposeRemove":
 		return bob, messages.ProposeRemove{ClientID: "alice"}
 	case "ProposePSK":
+		ask[messages.PSKPut](c.t, c.sys, client, messages.PutPSK{ID: []byte("id"), PSK: []byte("key")})
 		return bob, messages.ProposePSK{ID: []byte("id")}
 	case "ProposeUpdate":
 		return bob, messages.ProposeUpdate{}

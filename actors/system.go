@@ -67,7 +67,7 @@ func Start(o Options) (*System, error) {
 		keys:          o.Store.Keys(),
 		memory:        pki.NewMemory(maxRemembered),
 		host:          o.host(),
-		openers:       newOpeners(o.Logger),
+		openers:       newOpeners(o.Logger, o.Step),
 		crowded:       make(chan struct{}, 1),
 		swept:         make(chan struct{}),
 		started:       time.Now(),
@@ -250,6 +250,8 @@ type entry struct {
 	used  atomic.Int64 // when it was released last, since the System's start
 	bytes atomic.Int64 // its share of System.resident
 	over  atomic.Bool  // of an enrolment: it has ended
+	// view is what others read of a conversation, nil where they have to ask its actor.
+	view atomic.Pointer[view]
 }
 
 func (e *entry) hold() { e.refs.Add(1) }

@@ -59,6 +59,7 @@ func (e *Enrollment) RejectCertificate() {
 	}
 	next := e.state
 	next.step, next.out, next.chain = StepCertificate, StepCertificate, nil
+	next.nonce = "" // none is kept while a response is out
 	e.settle(next)
 }
 

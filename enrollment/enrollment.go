@@ -114,7 +114,8 @@ func (e *Enrollment) build(at Step, next state, now time.Time) (Request, error) 
 }
 
 // Receive takes the response to the last request. The CA may answer that it is not done:
-// then wait is how long to hold back the next request, which repeats the step.
+// then wait is how long to hold back the next request, which repeats the step, or after
+// [StepFinalize] asks for the order.
 //
 // A refused nonce is no error the first time: the step comes again with the nonce that
 // the refusal brought. Every error leaves the enrollment waiting, for the right response
@@ -133,6 +134,9 @@ func (e *Enrollment) Receive(now time.Time, response Response) (wait time.Durati
 	nonce, nonceErr := next.freshNonce(response.Header)
 	if !slices.Contains(r.status, response.Status) {
 		problem := readProblem(at, response)
+		if at == StepFinalize && nonceErr == nil && isOrderNotReady(problem) && next.polls < maxPolls {
+			return e.later(nonce, response.Header), nil
+		}
 		if r.method != "POST" || nonceErr != nil || !isBadNonce(problem) {
 			return 0, problem
 		}
@@ -159,12 +163,9 @@ func (e *Enrollment) Receive(now time.Time, response Response) (wait time.Durati
 	if at == StepOrder && location == "" {
 		return 0, malformed("no Location")
 	}
-	err = r.accept(e, &next, reply{now, location, response.Body})
+	err = r.accept(e, &next, reply{now, location, response.Body, true})
 	if (errors.Is(err, ErrOrderNotReady) || errors.Is(err, ErrChallengeProcessing)) && e.state.polls < maxPolls {
-		next = e.state // the step comes again
-		next.out, next.nonce, next.retried, next.polls = stepNone, nonce, false, next.polls+1
-		e.settle(next)
-		return response.Header.retryAfter(), nil
+		return e.later(nonce, response.Header), nil
 	}
 	if err != nil {
 		return 0, err
@@ -176,10 +177,27 @@ func (e *Enrollment) Receive(now time.Time, response Response) (wait time.Durati
 	return 0, nil
 }
 
+// later lets the step come again, and returns how long it has to wait. An order is not
+// finalized again but asked for: the CA takes its time, or the request has come before and
+// its answer got lost, and then there may be a certificate (RFC 8555 section 7.4).
+func (e *Enrollment) later(nonce string, h Header) time.Duration {
+	next := e.state
+	next.out, next.nonce, next.retried, next.polls = stepNone, nonce, false, next.polls+1
+	if next.step == StepFinalize {
+		next.step = StepOrderCheck
+	}
+	e.settle(next)
+	return h.retryAfter()
+}
+
 // settle makes the copy the state, and wipes the tokens that are not in it any more.
 func (e *Enrollment) settle(next state) {
 	if next.step != e.state.step {
-		next.polls, next.retried = 0, false
+		next.retried = false
+		// The CA may go to and fro between these two, but not for ever.
+		if from, to := e.state.step, next.step; from != StepOrderCheck && from != StepFinalize || to != StepOrderCheck && to != StepFinalize {
+			next.polls = 0
+		}
 	}
 	forget(e.state.accessToken, next.accessToken)
 	forget(e.state.idToken, next.idToken)

@@ -172,7 +172,6 @@ func lies() []lie {
 		{check, "valid already", set("status", "valid"), enrollment.ErrObjectStatus},
 		{check, "another order", set("authorizations", []string{"https://ca.example/1", "https://ca.example/2"}), enrollment.ErrMalformed},
 		{finalize, "ready", set("status", "ready"), enrollment.ErrObjectStatus},
-		{finalize, "processing", set("status", "processing"), enrollment.ErrObjectStatus},
 		{finalize, "invalid", set("status", "invalid"), enrollment.ErrOrderInvalid},
 		{finalize, "no certificate", drop("certificate"), enrollment.ErrMalformed},
 		{finalize, "certificate over http", set("certificate", "http://ca.example/1"), enrollment.ErrMalformed},

@@ -180,8 +180,10 @@ func acceptOrderCheck(e *Enrollment, next *state, r reply) error {
 		return ErrOrderNotReady
 	case "invalid":
 		return ErrOrderInvalid
-	case "valid":
-		return ErrObjectStatus
+	case "valid": // it was finalized before, see later
+		if !r.whole || d.Certificate == "" {
+			return ErrObjectStatus
+		}
 	default:
 		return malformed("order status")
 	}
@@ -193,6 +195,9 @@ func acceptOrderCheck(e *Enrollment, next *state, r reply) error {
 	}
 	o.URL = next.order.URL
 	next.order, next.step = o, StepFinalize
+	if d.Status == "valid" {
+		return certificateAt(d, next)
+	}
 	return nil
 }
 
@@ -218,7 +223,12 @@ func acceptFinalize(e *Enrollment, next *state, r reply) error {
 	case "valid":
 	case "invalid":
 		return ErrOrderInvalid
-	case "pending", "processing", "ready":
+	case "processing":
+		if r.whole {
+			return ErrOrderNotReady
+		}
+		return ErrObjectStatus
+	case "pending", "ready":
 		return ErrObjectStatus
 	default:
 		return malformed("order status")
@@ -226,6 +236,11 @@ func acceptFinalize(e *Enrollment, next *state, r reply) error {
 	if err := o.check(r.now); err != nil {
 		return err
 	}
+	return certificateAt(d, next)
+}
+
+// certificateAt takes the URL of the certificate out of a valid order.
+func certificateAt(d orderDocument, next *state) error {
 	if err := checkACME(d.Certificate); err != nil {
 		return fmt.Errorf("certificate: %w", err)
 	}

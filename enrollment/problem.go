@@ -41,6 +41,13 @@ func isBadNonce(err error) bool {
 	return errors.As(err, &p) && p.Kind() == "badNonce"
 }
 
+// isOrderNotReady tells whether the CA refuses to finalize an order whose status is
+// another than ready (RFC 8555 section 7.4).
+func isOrderNotReady(err error) bool {
+	var p *Problem
+	return errors.As(err, &p) && p.Kind() == "orderNotReady"
+}
+
 // problemDocument is the form on the wire.
 type problemDocument struct {
 	Type   string `json:"type"`

@@ -20,6 +20,7 @@ type reply struct {
 	now      time.Time
 	location string // "" if the application did not hand it in
 	body     []byte
+	whole    bool // of a request that Enrollment.Request built, which may have come before
 }
 
 const (

@@ -277,7 +277,8 @@ type ProposeRemove struct{ ClientID ClientID }
 type ProposeUpdate struct{}
 
 // ProposePSK proposes that the next epoch depend on an external pre-shared key,
-// which every member has to have put.
+// which every member has to have put. ErrInvalidArgument with an *mlsgroup.PSKError where
+// the proposer itself has not.
 type ProposePSK struct{ ID []byte }
 
 // ProposalCreated answers the requests that propose. The proposal is pending here

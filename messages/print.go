@@ -19,6 +19,12 @@ func (v CommitMerged) Format(f fmt.State, _ rune) {
 }
 
 // Format writes the fields, [secret] for those that are.
+func (v CommitSettled) Format(f fmt.State, _ rune) {
+	type fields CommitSettled
+	_, _ = fmt.Fprintf(f, "%+v", fields(v))
+}
+
+// Format writes the fields, [secret] for those that are.
 func (v ConversationJoined) Format(f fmt.State, _ rune) {
 	type fields ConversationJoined
 	_, _ = fmt.Fprintf(f, "%+v", fields(v))

@@ -116,4 +116,9 @@ type CommitSettled struct {
 	Epoch        uint64 // the epoch the commit ends
 	Hash         [32]byte
 	Accepted     bool
+	// Released holds what had been buffered and could be tried now, where no call's
+	// answer does: the commit was settled in the background. A client without this
+	// callback gets it with the next message that it decrypts in the conversation, or
+	// the next commit.
+	Released []Released
 }

@@ -59,6 +59,23 @@ func (ac *AuthenticatedContent) signed(groupContext []byte) (signContent, tbs []
 	return b, b[len(b)-n:]
 }
 
+// tbsPieces returns FramedContentTBS in pieces, to be hashed one after the other:
+// a commit as large as the group is not copied for each hash that covers it.
+func (ac *AuthenticatedContent) tbsPieces(groupContext []byte) [3][]byte {
+	c := &ac.Content
+	header := appendUint16(make([]byte, 0, 128+len(c.GroupID)+len(c.AuthenticatedData)), uint16(ProtocolVersionMLS10))
+	header = c.appendHeader(appendUint16(header, uint16(ac.WireFormat)))
+	body := c.commit
+	if body == nil {
+		body = c.appendBody(make([]byte, 0, c.sizeHint()))
+	}
+	switch c.Sender.Type {
+	case SenderTypeMember, SenderTypeNewMemberCommit:
+		return [3][]byte{header, body, groupContext}
+	}
+	return [3][]byte{header, body, nil}
+}
+
 // sign sets the signature.
 func (ac *AuthenticatedContent) sign(s *primitive.Suite, priv secret.Bytes, groupContext []byte) error {
 	b, _ := ac.signed(groupContext)
@@ -66,18 +83,20 @@ func (ac *AuthenticatedContent) sign(s *primitive.Suite, priv secret.Bytes, grou
 	if err != nil {
 		return err
 	}
-	ac.Auth.Signature = sig
+	ac.Auth.Signature, ac.space = sig, b[:0]
 	return nil
 }
 
 // verify checks the signature against the key that the sender's type selects.
 func (ac *AuthenticatedContent) verify(s *primitive.Suite, signatureKey, groupContext []byte) error {
-	b, _ := ac.signed(groupContext)
-	return ac.verifySigned(s, signatureKey, b)
+	return ac.verifyPieces(s, signatureKey, ac.tbsPieces(groupContext))
 }
 
-func (ac *AuthenticatedContent) verifySigned(s *primitive.Suite, signatureKey, signContent []byte) error {
-	if err := s.Verify(signatureKey, signContent, ac.Auth.Signature); err != nil {
+func (ac *AuthenticatedContent) verifyPieces(s *primitive.Suite, signatureKey []byte, tbs [3][]byte) error {
+	var space [64]byte
+	prefix := appendOpaque(space[:0], []byte(labelPrefix+labelFramedContentTBS))
+	prefix = appendVarint(prefix, len(tbs[0])+len(tbs[1])+len(tbs[2]))
+	if err := s.VerifyParts(signatureKey, ac.Auth.Signature, prefix, tbs[0], tbs[1], tbs[2]); err != nil {
 		return ac.signatureError()
 	}
 	return nil

@@ -277,7 +277,7 @@ var sendConstructed = []checkCase{
 		if err != nil {
 			return err
 		}
-		if _, err := openPublicMessage(g.s, m, g.epoch.membership, g.tree.Leaf(us).SignatureKey, g.encoded); err != nil {
+		if _, err := openPublicMessage(new(Input), g.s, m, g.epoch.membership, g.tree.Leaf(us).SignatureKey, g.encoded); err != nil {
 			return fmt.Errorf("member: %w", err)
 		}
 		if oc.External() {

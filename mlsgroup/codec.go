@@ -71,6 +71,9 @@ func appendVector(b []byte, body func([]byte) []byte) []byte {
 type reader struct {
 	b   []byte
 	err error
+	// last is set where many leaves are read: it has the capabilities of the one
+	// before, which most others have too.
+	last *lastCapabilities
 }
 
 func (r *reader) fail(format string, args ...any) {
@@ -180,7 +183,7 @@ func (r *reader) groupID() []byte {
 // value in memory.
 func (r *reader) vector(most int, item func(*reader)) {
 	body := r.opaque()
-	if r.err != nil {
+	if r.err != nil || len(body) == 0 {
 		return
 	}
 	sub := reader{b: body}

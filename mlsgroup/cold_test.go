@@ -1,6 +1,9 @@
 package mlsgroup
 
 import (
+	"bytes"
+	"errors"
+	"reflect"
 	"slices"
 	"testing"
 )
@@ -116,4 +119,64 @@ func ownCommitOf(t testing.TB, c *client) *OwnCommit {
 		t.Fatal(err)
 	}
 	return own
+}
+
+// TestLargeCommit processes a commit that is long enough for its hashes to be
+// computed at once, as it is and changed in one byte at many places.
+func TestLargeCommit(t *testing.T) {
+	creator, reader := bigWorld(t, 200)
+	commit := ownCommitOf(t, creator).Bundle.Commit
+	if len(commit) < bothBytes {
+		t.Fatalf("a commit of %d bytes", len(commit))
+	}
+	g := loaded(reader)
+	alone, err := g.Process(reader.in(), commit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, calls := reader.in(), 0
+	in.Do = func(n int, f func(int)) {
+		calls++
+		inParallel(n, f)
+	}
+	both, err := g.Process(in, commit)
+	if err != nil || calls == 0 {
+		t.Fatalf("%v after %d calls of Do", err, calls)
+	}
+	if !reflect.DeepEqual(both.Changes, alone.Changes) {
+		t.Error("Do makes other changes")
+	}
+	for at := 40; at < len(commit); at += 1009 {
+		changed := bytes.Clone(commit)
+		changed[at] ^= 1
+		if _, err := g.Process(in, changed); err == nil {
+			t.Errorf("byte %d changed: accepted", at)
+		}
+	}
+	var m MLSMessage
+	if err := parse(commit, m.read); err != nil {
+		t.Fatal(err)
+	}
+	p := m.PublicMessage
+	for _, field := range []struct {
+		name string
+		at   []byte
+		want error
+	}{{"signature", p.Auth.Signature, CheckMembershipTag}, {"membership tag", p.MembershipTag, CheckMembershipTag}} {
+		changed := bytes.Clone(commit)
+		changed[bytes.Index(commit, field.at)] ^= 1
+		if _, err := g.Process(in, changed); !errors.Is(err, field.want) {
+			t.Errorf("another %s: %v, want %v", field.name, err, field.want)
+		}
+	}
+	// The tag is right and only the signature is not.
+	ac := &AuthenticatedContent{WireFormat: WireFormatPublicMessage, Content: p.Content, Auth: p.Auth}
+	ac.Auth.Signature = bytes.Clone(ac.Auth.Signature)
+	ac.Auth.Signature[0] ^= 1
+	if m.PublicMessage, err = sealPublicMessage(g.s, ac, g.head.secrets.membership, g.head.encodedContext); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Process(in, m.Marshal()); !errors.Is(err, CheckMessageSignature) {
+		t.Errorf("another signature under the right tag: %v, want %v", err, CheckMessageSignature)
+	}
 }

@@ -91,10 +91,10 @@ func (g *Group) endEpoch(next *Group, past *pastEpoch) (*Group, []Change, []secr
 	epoch := h.context.Epoch
 	var changes []Change
 	var consumed []secret.Bytes
-	drop := func(k recordKind, e uint64) {
-		r := epochPrefix(k, e)
-		changes = append(changes, Change{Op: DeleteRange, Key: r.Low, High: r.High})
-	}
+	// Records that are known one by one are deleted so: a store has to look at each
+	// deleted range whenever it reads.
+	drop := func(key []byte) { changes = append(changes, Change{Op: Delete, Key: key}) }
+	dropRange := func(r RecordRange) { changes = append(changes, Change{Op: DeleteRange, Key: r.Low, High: r.High}) }
 
 	if n.head.oldestPast <= epoch {
 		p := *past
@@ -103,8 +103,9 @@ func (g *Group) endEpoch(next *Group, past *pastEpoch) (*Group, []Change, []secr
 		changes = append(changes, Change{Op: Put, Key: epochRecordKey(recordPast, epoch), Value: past.record()})
 	}
 	for e := h.oldestPast; e < n.head.oldestPast; e++ {
-		for _, k := range []recordKind{recordPast, recordSecret, recordRatchet, recordSkip} {
-			drop(k, e)
+		drop(epochRecordKey(recordPast, e))
+		for _, k := range []recordKind{recordSecret, recordRatchet, recordSkip} {
+			dropRange(epochPrefix(k, e))
 		}
 		if p := g.past[e-h.oldestPast]; p != nil {
 			consumed = p.secrets.material(append(consumed, p.senderData))
@@ -115,14 +116,19 @@ func (g *Group) endEpoch(next *Group, past *pastEpoch) (*Group, []Change, []secr
 		changes = append(changes, Change{Op: Put, Key: epochRecordKey(recordResumption, epoch), Value: keyRecord(resumptionRecordVersion, h.secrets.resumption)})
 	}
 	for e := h.oldestResumption; e < n.head.oldestResumption && e < epoch; e++ {
-		drop(recordResumption, e)
+		drop(epochRecordKey(recordResumption, e))
 		if psk := g.resumption[e-h.oldestResumption]; psk != nil {
 			consumed = append(consumed, psk)
 		}
 	}
-	drop(recordReserve, epoch)
-	all := recordPrefix(recordProposal)
-	changes = append(changes, Change{Op: DeleteRange, Key: all.Low, High: all.High})
+	drop(ReserveKey(epoch))
+	if g.proposals == nil {
+		dropRange(recordPrefix(recordProposal))
+	} else {
+		for _, p := range g.proposals.list {
+			drop(proposalRecordKey(p.ref))
+		}
+	}
 
 	es := h.secrets
 	consumed = append(consumed, es.exporter, es.external, es.confirmation, es.membership, es.authenticator, es.init)

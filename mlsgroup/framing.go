@@ -71,6 +71,8 @@ type AuthenticatedContent struct {
 	WireFormat WireFormat
 	Content    FramedContent
 	Auth       FramedContentAuth
+
+	space []byte // what sign has needed and nobody does any more: room for the ciphertext
 }
 
 // PublicMessage is a message whose content is readable (RFC 9420 section 6.2).

@@ -379,3 +379,72 @@ func TestResyncOfTheOnlyMember(t *testing.T) {
 		w.say(again, "hello")
 	}
 }
+
+// A Reader shows what its group shows, outlives the group's keys and has none but those
+// it reads.
+func TestReader(t *testing.T) {
+	w := newWorld(t, 1, ProfileRFC, 433)
+	w.add(w.members[0], 3, CommitOptions{})
+	c := w.members[1]
+	c.cold = false
+	g := loaded(c)
+	sent, err := g.Encrypt(c.in(), []byte("text"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !g.ReadsLike(sent.Next) {
+		t.Error("a message of one's own changes what is read")
+	}
+	if _, err := g.Reader().Encrypt(c.in(), []byte("text"), nil); !errors.As(err, new(*Need)) {
+		t.Errorf("a reader encrypts: %v", err)
+	}
+	if _, err := c.step(func(g *Group) (*Transition, error) {
+		return g.Propose(c.in(), ProposalOptions{Update: new(LeafChange)})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	g = loaded(c)
+	r := g.Reader()
+	if _, left := wiped(r.material()); left != 2 {
+		t.Errorf("a reader has %d secrets, want the exporter's and the epoch authenticator", left)
+	}
+	exported, err := g.Export("label", []byte("context"), 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authenticator := g.EpochAuthenticator().Clone()
+	dropped, err := g.DropProposal(g.proposals.list[0].ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.ReadsLike(dropped.Next) {
+		t.Error("a proposal changes nothing that is read")
+	}
+	g.Wipe()
+	got, err := r.Export("label", []byte("context"), 32)
+	if err != nil || !got.Equal(exported) || !r.EpochAuthenticator().Equal(authenticator) {
+		t.Errorf("what a reader reads has gone with the group: %v", err)
+	}
+	pending, err := r.PendingProposals()
+	if err != nil || len(pending) != 1 || !pending[0].Own || r.Epoch() != g.Epoch() || r.OwnLeaf() != g.OwnLeaf() || r.MemberCount() != 4 {
+		t.Errorf("a reader shows %v, %v", pending, err)
+	}
+	members, err := r.Members()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, leaf := range members {
+		if leaf != g.tree.Leaf(i) {
+			t.Errorf("another leaf %d", i)
+		}
+	}
+	r.Wipe()
+	if _, left := wiped(r.material()); left != 0 {
+		t.Errorf("%d secrets are left", left)
+	}
+	if cold, err := LoadGroup(g.head.record()); err != nil {
+		t.Error(err)
+	} else if _, err := cold.Reader().Members(); !errors.As(err, new(*Need)) {
+		t.Errorf("members without a tree: %v", err)
+	}
+}

@@ -156,6 +156,26 @@ func (in *Input) doErr(n int, f func(i int) error) error {
 	return nil
 }
 
+// bothBytes is the size of a message from which on hashing it once takes longer
+// than having another goroutine do it.
+const bothBytes = 16 << 10
+
+// both calls f and g, through Do if both go through a message of that size.
+func (in *Input) both(size int, f, g func()) {
+	if size < bothBytes {
+		f()
+		g()
+		return
+	}
+	in.do(2, func(i int) {
+		if i == 0 {
+			f()
+		} else {
+			g()
+		}
+	})
+}
+
 // signer returns the key for a step that signs for the suite.
 func (in *Input) signer(cs CipherSuite) (*Signer, error) {
 	if in.Signer == nil || len(in.Signer.Private) == 0 {

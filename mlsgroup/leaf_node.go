@@ -1,5 +1,7 @@
 package mlsgroup
 
+import "bytes"
+
 // ProtocolVersion is a version of MLS (RFC 9420 section 6).
 type ProtocolVersion uint16
 
@@ -55,7 +57,30 @@ func (c *Capabilities) append(b []byte) []byte {
 	return appendUint16s(b, c.Credentials)
 }
 
+// lastCapabilities is Capabilities and the encoding that they were read from.
+type lastCapabilities struct {
+	encoded []byte
+	value   Capabilities
+}
+
+// read takes the lists of the last capabilities where the encoding is the same:
+// nobody changes them.
 func (c *Capabilities) read(r *reader) {
+	if r.last == nil {
+		c.readLists(r)
+		return
+	}
+	if n := len(r.last.encoded); n > 0 && bytes.HasPrefix(r.b, r.last.encoded) {
+		*c, r.b = r.last.value, r.b[n:]
+		return
+	}
+	before := r.b
+	if c.readLists(r); r.err == nil {
+		*r.last = lastCapabilities{before[:len(before)-len(r.b)], *c}
+	}
+}
+
+func (c *Capabilities) readLists(r *reader) {
 	c.Versions = readUint16s[ProtocolVersion](r, maxCapabilityValues)
 	c.CipherSuites = readUint16s[CipherSuite](r, maxCapabilityValues)
 	c.Extensions = readUint16s[ExtensionType](r, maxCapabilityValues)

@@ -128,9 +128,23 @@ func (g *Group) loadSecret(l *Loaded) error {
 }
 
 func (g *Group) loadTree(records []Record) error {
-	var nodes, unmerged []nodeRecord
+	size := 0
 	for _, r := range records {
-		value := bytes.Clone(r.Value)
+		size += len(r.Value)
+	}
+	// The values lie together in pieces, as leaves and nodes do.
+	const piece = 16 << 10
+	var space []byte
+	nodes := make([]nodeRecord, 0, len(records))
+	var unmerged []nodeRecord
+	for _, r := range records {
+		n := len(r.Value)
+		if n > len(space) {
+			space = make([]byte, max(n, min(piece, size)))
+		}
+		value := space[:n:n]
+		copy(value, r.Value)
+		space, size = space[n:], size-n
 		if x, ok := keyIndex(r.Key, recordNode); ok {
 			nodes = append(nodes, nodeRecord{NodeIndex(x), value})
 		} else if x, ok := keyIndex(r.Key, recordUnmerged); ok {

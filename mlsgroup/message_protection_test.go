@@ -83,7 +83,7 @@ func (wr *wireRoom) openPrivate(m *PrivateMessage) (*AuthenticatedContent, error
 }
 
 func (wr *wireRoom) openPublic(m *PublicMessage) (*AuthenticatedContent, error) {
-	return openPublicMessage(wr.s, m, secret.Bytes(wr.v.MembershipKey), wr.v.SignaturePub, wr.context)
+	return openPublicMessage(new(Input), wr.s, m, secret.Bytes(wr.v.MembershipKey), wr.v.SignaturePub, wr.context)
 }
 
 func (wr *wireRoom) sealPrivate(t testing.TB, ac *AuthenticatedContent, padTo int) *PrivateMessage {

@@ -100,16 +100,15 @@ func loadTree(s *primitive.Suite, leafCount LeafCount, nodes, unmerged []nodeRec
 		return nil, recordError("tree of %d leaves with %d nodes", leafCount, len(nodes))
 	}
 	var (
-		b       = treeBuilder{given: make([]builtNode, 0, len(nodes))}
-		leaves  slab[LeafNode]
-		parents slab[ParentNode]
+		b     = treeBuilder{given: make([]builtNode, 0, len(nodes))}
+		parts = nodeReader{hashSize: s.HashSize()}
 	)
 	for at, r := range nodes {
 		if uint32(r.Node) >= leafCount.width() || at > 0 && nodes[at-1].Node >= r.Node {
 			return nil, recordError("node %d of a tree of %d leaves", r.Node, leafCount)
 		}
 		n := b.add(r.Node)
-		if err := n.readRecord(r, s.HashSize(), &leaves, &parents); err != nil {
+		if err := parts.read(n, r); err != nil {
 			return nil, err
 		}
 		if n.parent == nil {
@@ -135,23 +134,31 @@ func loadTree(s *primitive.Suite, leafCount LeafCount, nodes, unmerged []nodeRec
 	return t, nil
 }
 
-// readRecord reads a node record. The leaf or parent is taken from a slab.
-func (n *treeNode) readRecord(rec nodeRecord, hashSize int, leaves *slab[LeafNode], parents *slab[ParentNode]) error {
-	r := reader{b: rec.Value}
+// nodeReader reads node records, the leaves and parents of which lie together.
+type nodeReader struct {
+	hashSize int
+	leaves   slab[LeafNode]
+	parents  slab[ParentNode]
+	last     lastCapabilities
+}
+
+// read reads the record of a node.
+func (p *nodeReader) read(n *treeNode, rec nodeRecord) error {
+	r := reader{b: rec.Value, last: &p.last}
 	version, typ := r.uint8(), NodeType(r.uint8())
 	n.hash = r.opaque()
 	switch {
 	case r.err != nil:
 	case version != nodeRecordVersion:
 		return recordError("node %d of version %d", rec.Node, version)
-	case len(n.hash) != hashSize:
+	case len(n.hash) != p.hashSize:
 		return recordError("node %d has a hash of %d bytes", rec.Node, len(n.hash))
 	case typ == 0:
 	case typ == NodeTypeLeaf && rec.Node.isLeaf():
-		n.leaf = leaves.next()
+		n.leaf = p.leaves.next()
 		n.leaf.read(&r)
 	case typ == NodeTypeParent && !rec.Node.isLeaf():
-		n.parent = parents.next()
+		n.parent = p.parents.next()
 		n.parent.EncryptionKey = r.opaque()
 		n.parent.ParentHash = r.opaque()
 	default:
@@ -167,8 +174,8 @@ func (n *treeNode) readRecord(rec nodeRecord, hashSize int, leaves *slab[LeafNod
 // blank. The leaf keeps parts of the value.
 func parseLeafRecord(s *primitive.Suite, i LeafIndex, value []byte) (*LeafNode, error) {
 	var n treeNode
-	var leaves slab[LeafNode]
-	err := n.readRecord(nodeRecord{i.Node(), value}, s.HashSize(), &leaves, nil)
+	p := nodeReader{hashSize: s.HashSize(), leaves: slab[LeafNode]{make([]LeafNode, 1)}}
+	err := p.read(&n, nodeRecord{i.Node(), value})
 	return n.leaf, err
 }
 

@@ -50,6 +50,19 @@ func (c *proposalCache) without(ref ProposalRef) *proposalCache {
 	return &proposalCache{slices.DeleteFunc(slices.Clone(c.list), func(p *pendingProposal) bool { return bytes.Equal(p.ref, ref) })}
 }
 
+// withoutKeys returns the proposals without the keys of own Updates.
+func (c *proposalCache) withoutKeys() *proposalCache {
+	next := &proposalCache{slices.Clone(c.list)}
+	for i, p := range next.list {
+		if p.leafPrivate != nil {
+			public := *p
+			public.leafPrivate = nil
+			next.list[i] = &public
+		}
+	}
+	return next
+}
+
 // public returns the exported form.
 func (p *pendingProposal) public(own LeafIndex) PendingProposal {
 	return PendingProposal{

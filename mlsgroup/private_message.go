@@ -56,7 +56,14 @@ func sealPrivateMessage(s *primitive.Suite, ac *AuthenticatedContent, key messag
 		AuthenticatedData: c.AuthenticatedData,
 	}
 	// The room for padding and tag lets the plaintext be encrypted in place.
-	b := make([]byte, 0, c.sizeHint()+len(ac.Auth.Signature)+len(ac.Auth.ConfirmationTag)+16+s.TagSize()+max(padTo, 0))
+	n := c.sizeHint() - len(c.GroupID) - len(c.AuthenticatedData) + len(ac.Auth.Signature) + len(ac.Auth.ConfirmationTag) + s.TagSize()
+	if padTo > 1 {
+		n += padTo - n%padTo
+	}
+	b := ac.space
+	if ac.space = nil; cap(b) < n {
+		b = make([]byte, 0, n)
+	}
 	b = ac.Auth.append(c.appendBody(b), c.ContentType)
 	if padTo > 1 {
 		if over := (len(b) + s.TagSize()) % padTo; over != 0 {

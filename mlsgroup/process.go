@@ -156,7 +156,7 @@ func (g *Group) processPublic(in Input, m *PublicMessage) (*Transition, error) {
 	if err != nil {
 		return nil, err
 	}
-	ac, err := openPublicMessage(g.s, m, g.head.secrets.membership, who.SignatureKey, g.head.encodedContext)
+	ac, err := openPublicMessage(&in, g.s, m, g.head.secrets.membership, who.SignatureKey, g.head.encodedContext)
 	if err != nil {
 		return nil, err
 	}
@@ -329,16 +329,19 @@ func (g *Group) processCommit(in *Input, ac *AuthenticatedContent, who *LeafNode
 		keys = keys.with(h.own.Node(), u.private)
 	}
 	var commitSecret secret.Bytes
-	if path == nil {
-		keys = keys.prune(tree)
-	} else {
-		if commitSecret, keys, err = tree.decryptPath(s, h.own, keys, committer, path, applied.added, gc.append(nil)); err != nil {
-			return nil, err
+	context := gc.append(nil) // provisional: with the transcript hash of this epoch
+	in.both(len(ac.Content.commit), func() {
+		if path == nil {
+			keys = keys.prune(tree)
+		} else {
+			commitSecret, keys, err = tree.decryptPath(s, h.own, keys, committer, path, applied.added, context)
 		}
-		defer commitSecret.Wipe()
+	}, func() { gc.ConfirmedTranscriptHash = confirmedTranscriptHash(s, h.interim, ac) })
+	if err != nil {
+		return nil, err
 	}
+	defer commitSecret.Wipe()
 
-	gc.ConfirmedTranscriptHash = confirmedTranscriptHash(s, h.interim, ac)
 	initSecret := h.secrets.init
 	if external {
 		if initSecret, err = h.secrets.openExternalInit(s, list.external.KEMOutput); err != nil {

@@ -25,8 +25,8 @@ func sealPublicMessage(s *primitive.Suite, ac *AuthenticatedContent, membershipK
 	}
 	m := &PublicMessage{Content: ac.Content, Auth: ac.Auth}
 	if ac.Content.Sender.Type == SenderTypeMember {
-		_, tbs := ac.signed(groupContext)
-		m.MembershipTag = s.MAC(nil, membershipKey, tbs, ac.membershipMAC())
+		tbs := ac.tbsPieces(groupContext)
+		m.MembershipTag = s.MAC(nil, membershipKey, tbs[0], tbs[1], tbs[2], ac.membershipMAC())
 	}
 	return m, nil
 }
@@ -35,7 +35,7 @@ func sealPublicMessage(s *primitive.Suite, ac *AuthenticatedContent, membershipK
 // than keys: what its sender may send, the membership tag and the signature.
 // The signature key is that of the leaf, external sender, path or key package
 // that the sender's type selects.
-func openPublicMessage(s *primitive.Suite, m *PublicMessage, membershipKey secret.Bytes, signatureKey, groupContext []byte) (*AuthenticatedContent, error) {
+func openPublicMessage(in *Input, s *primitive.Suite, m *PublicMessage, membershipKey secret.Bytes, signatureKey, groupContext []byte) (*AuthenticatedContent, error) {
 	if m.Content.ContentType == ContentTypeApplication {
 		return nil, CheckApplicationPrivate.Errorf("application data in a public message")
 	}
@@ -43,12 +43,17 @@ func openPublicMessage(s *primitive.Suite, m *PublicMessage, membershipKey secre
 		return nil, err
 	}
 	ac := &AuthenticatedContent{WireFormat: WireFormatPublicMessage, Content: m.Content, Auth: m.Auth}
-	signContent, tbs := ac.signed(groupContext)
-	if m.Content.Sender.Type == SenderTypeMember &&
-		!s.VerifyMAC(membershipKey, m.MembershipTag, tbs, ac.membershipMAC()) {
+	tbs := ac.tbsPieces(groupContext)
+	tagged, err := true, error(nil)
+	in.both(len(tbs[1]), func() { err = ac.verifyPieces(s, signatureKey, tbs) }, func() {
+		if m.Content.Sender.Type == SenderTypeMember {
+			tagged = s.VerifyMAC(membershipKey, m.MembershipTag, tbs[0], tbs[1], tbs[2], ac.membershipMAC())
+		}
+	})
+	if !tagged {
 		return nil, CheckMembershipTag.Errorf("sent by leaf %d", m.Content.Sender.LeafIndex)
 	}
-	if err := ac.verifySigned(s, signatureKey, signContent); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return ac, nil

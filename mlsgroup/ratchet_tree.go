@@ -118,7 +118,7 @@ func ParseRatchetTree(b []byte) (*RatchetTree, error) {
 
 // read reads optional<Node>s. The tree keeps parts of the input.
 func (t *RatchetTree) read(r *reader) {
-	body := reader{b: r.opaque()}
+	body := reader{b: r.opaque(), last: new(lastCapabilities)}
 	if r.err != nil {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -203,6 +204,46 @@ func TestKeySet(t *testing.T) {
 		for range 1000 {
 			if set.has(testBytes(r, 32)) {
 				t.Fatal("a key is found that was not given")
+			}
+		}
+	}
+}
+
+// TestSharedCapabilities reads trees and records in which leaves have the
+// capabilities of the leaf before, others, others of the same length, and more.
+func TestSharedCapabilities(t *testing.T) {
+	one := Capabilities{Versions: []ProtocolVersion{1}, CipherSuites: []CipherSuite{1, 2}, Credentials: []CredentialType{1}}
+	other, more := one, one
+	other.CipherSuites = []CipherSuite{1, 3}
+	more.Credentials = []CredentialType{1, 2}
+	g := newTreeGroup(t, 1)
+	want := []Capabilities{g.tree.Leaf(0).Capabilities, one, one, other, one, more, {}, {}, more, one}
+	c := new(treeChange)
+	for i := 1; i < len(want); i++ {
+		leaf, private := g.leaf()
+		leaf.Capabilities = want[i]
+		c.adds, c.joiners = append(c.adds, leaf), append(c.joiners, private)
+	}
+	g.commit(0, c, false)
+	encoded := g.tree.Marshal()
+	parsed, err := ParseRatchetTree(encoded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stored treeRecords
+	stored.apply(g.tree.changedRecords(new(RatchetTree)))
+	nodes, unmerged := stored.records()
+	loaded, err := loadTree(g.s, g.tree.LeafCount(), nodes, unmerged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tree := range map[string]*RatchetTree{"parsed": parsed, "loaded": loaded} {
+		if !bytes.Equal(tree.Marshal(), encoded) {
+			t.Errorf("%s: another encoding", name)
+		}
+		for i, l := range tree.Members() {
+			if !reflect.DeepEqual(l.Capabilities, want[i]) {
+				t.Errorf("%s: leaf %d has %v, want %v", name, i, l.Capabilities, want[i])
 			}
 		}
 	}

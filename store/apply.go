@@ -2,7 +2,6 @@ package store
 
 import (
 	"fmt"
-	"runtime"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -31,6 +30,14 @@ func (s *Store) Apply(sets ...*ChangeSet) error {
 	if err := s.admit(); err != nil {
 		return err
 	}
+	if s.write.Sync {
+		return s.applyShared(sets, count, size)
+	}
+	return s.applyBatch(sets, 1, count, size)
+}
+
+// applyBatch writes the sets of so many calls as one batch.
+func (s *Store) applyBatch(sets []*ChangeSet, calls, count, size int) error {
 	// Each change takes a kind, two lengths and, if a put, what sealing adds.
 	b := s.db.NewBatchWithSize(size + count*(sealedLen(0)+8) + 16)
 	if err := s.fill(b, sets); err != nil {
@@ -42,7 +49,7 @@ func (s *Store) Apply(sets ...*ChangeSet) error {
 		return err
 	}
 	_ = b.Close()
-	s.counts.applies.Add(1)
+	s.counts.applies.Add(uint64(calls))
 	s.counts.batchBytes.Add(uint64(n))
 	return nil
 }
@@ -106,11 +113,7 @@ func (s *Store) commit(b *pebble.Batch) (err error) {
 			err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, s.disk.cause)
 		}
 	}()
-	s.applying.Add(1)
-	runtime.Gosched() // who is ready to apply too is counted before the log looks, see syncPause
-	err = s.db.Apply(b, s.write)
-	s.applying.Add(-1)
-	if err != nil {
+	if err = s.db.Apply(b, s.write); err != nil {
 		s.disk.fail("apply", "batch", err)
 	}
 	if err := s.disk.err(); err != nil {

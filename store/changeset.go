@@ -145,10 +145,10 @@ func (c *ChangeSet) hold(b []byte) []byte {
 	if len(b) == 0 {
 		return nil
 	}
-	const smallest, largest = 512, 64 << 10
+	const smallest, largest = 128, 64 << 10 // the record of one message fits into the first
 	last := len(c.blocks) - 1
 	if last < 0 || cap(c.blocks[last])-len(c.blocks[last]) < len(b) {
-		c.blocks = append(c.blocks, make([]byte, 0, max(min(smallest<<min(len(c.blocks), 7), largest), len(b))))
+		c.blocks = append(c.blocks, make([]byte, 0, max(min(smallest<<min(len(c.blocks), 9), largest), len(b))))
 		last++
 	}
 	block := c.blocks[last]

@@ -46,6 +46,12 @@
 // data key, and values move to it as they are rewritten. Values are padded to
 // 16 bytes. Keys and the number of records are visible to who has the disk.
 //
+// # Batches
+//
+// Calls of Apply that come at one moment are written as one batch (share.go), which
+// is synced once for all of them and is there as a whole or not at all. Nobody waits
+// for others to come.
+//
 // # Failure
 //
 // The first write, sync or create that the disk refuses ends the store

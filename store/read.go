@@ -106,20 +106,46 @@ func (s *Store) collect(it *pebble.Iterator, r Range) ([]Record, error) {
 	if r.Reverse {
 		first, next = it.Last, it.Prev
 	}
-	var records []Record
-	scratch := make([]byte, 0, 128)
+	var (
+		records []Record
+		memory  pieces
+		scratch = make([]byte, 0, 128)
+	)
 	for ok := first(); ok && len(records) < r.limit(); ok = next() {
 		sealed, err := it.ValueAndErr()
 		if err != nil {
 			return nil, readError(err)
 		}
-		rec := Record{Key: bytes.Clone(it.Key())}
-		if rec.Value, scratch, err = s.sealer.open(sealed, rec.Key, scratch); err != nil {
+		key := it.Key()
+		space := memory.take(len(key) + paddedLen(sealed))
+		rec := Record{Key: space[:len(key):len(key)]}
+		copy(rec.Key, key)
+		if rec.Value, scratch, err = s.sealer.openInto(space[len(key):], sealed, rec.Key, scratch); err != nil {
 			return nil, err
 		}
 		records = append(records, rec)
 	}
 	return records, nil
+}
+
+// pieces is memory for the many records of a range, in pieces that are larger the
+// more there are. Who keeps one of the records keeps a piece.
+type pieces struct {
+	free []byte
+	last int // size of the last piece
+}
+
+const largestPiece = 16 << 10
+
+// take returns n bytes.
+func (p *pieces) take(n int) []byte {
+	if n > len(p.free) {
+		p.last = max(n, min(2*p.last, largestPiece))
+		p.free = make([]byte, p.last)
+	}
+	out := p.free[:n:n]
+	p.free = p.free[n:]
+	return out
 }
 
 // readError is Pebble's error, whose kind is kept only if it is corruption.

@@ -198,6 +198,14 @@ func parseSealed(b []byte) (v sealedValue, err error) {
 
 // open returns the value that sealed holds for key, in memory of its own.
 func (s *sealer) open(sealed, key, scratch []byte) (value, scratchOut []byte, err error) {
+	return s.openInto(nil, sealed, key, scratch)
+}
+
+// paddedLen is the length of the padded value in sealed.
+func paddedLen(sealed []byte) int { return max(0, len(sealed)-headerSize-tagSize) }
+
+// openInto is open into memory of paddedLen(sealed), nil for new memory.
+func (s *sealer) openInto(space, sealed, key, scratch []byte) (value, scratchOut []byte, err error) {
 	v, err := parseSealed(sealed)
 	if err != nil {
 		return nil, scratch, err
@@ -207,7 +215,10 @@ func (s *sealer) open(sealed, key, scratch []byte) (value, scratchOut []byte, er
 		return nil, scratch, err
 	}
 	scratch = s.fillScratch(scratch, v.counter, key)
-	plain, err := aead.Open(make([]byte, 0, len(v.ciphertext)-tagSize), scratch[:nonceSize], v.ciphertext, scratch[nonceSize:])
+	if space == nil {
+		space = make([]byte, paddedLen(sealed))
+	}
+	plain, err := aead.Open(space[:0], scratch[:nonceSize], v.ciphertext, scratch[nonceSize:])
 	if err != nil {
 		return nil, scratch, fmt.Errorf("%w: a value does not open under its key", ErrCorrupt)
 	}

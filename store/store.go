@@ -52,7 +52,9 @@ type Store struct {
 	closed bool
 	wedged atomic.Bool // Pebble panicked, perhaps with its locks held: keep off
 
-	applying atomic.Int32 // batches that Pebble has and that are not durable yet
+	applying atomic.Int32 // calls whose changes are to be synced and are not durable yet
+	sharing  sync.Mutex
+	open     *share // that can be joined; guarded by sharing
 
 	closing  sync.Once
 	closeErr error

@@ -10,8 +10,8 @@ import (
 
 // layers are the module's packages from the bottom up. A package imports only from rows below its own; the packages of one row do not know each other.
 const layers = `
-	internal/secret internal/race internal/crashfs internal/clientid internal/vectortest
-	internal/primitive internal/secret/secrettest internal/pkitest
+	internal/secret internal/race internal/crashfs internal/clientid internal/vectortest internal/step
+	internal/primitive internal/secret/secrettest internal/pkitest internal/extreme
 	mlsgroup store proteus pki
 	proteus/cryptobox pki/crlfetch enrollment
 	messages enrollment/acmehttp

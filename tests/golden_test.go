@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/conclave-mls/conclave"
+	"github.com/conclave-mls/conclave/internal/extreme"
 	"github.com/conclave-mls/conclave/tests/enginetest"
 )
 
@@ -51,11 +52,13 @@ func TestGolden(t *testing.T) {
 		t.Fatal("no golden engines", err)
 	}
 	for _, dir := range dirs {
-		t.Run(filepath.Base(dir), func(t *testing.T) { readGolden(t, dir) })
+		for _, x := range []extreme.Setting{extreme.Of(0), extreme.Of(7)} {
+			t.Run(filepath.Base(dir)+", "+x.Name, func(t *testing.T) { readGolden(t, dir, x) })
+		}
 	}
 }
 
-func readGolden(t *testing.T, dir string) {
+func readGolden(t *testing.T, dir string, x extreme.Setting) {
 	ctx := t.Context()
 	b, err := os.ReadFile(filepath.Join(dir, "golden.json"))
 	if err != nil {
@@ -67,7 +70,7 @@ func readGolden(t *testing.T, dir string) {
 	}
 	state := filepath.Join(t.TempDir(), "engine")
 	copyFiles(t, filepath.Join(dir, "engine"), state)
-	e, err := conclave.Open(ctx, state, goldenOptions())
+	e, err := conclave.Open(x.Open(ctx), state, extremely(x, goldenOptions()))
 	if err != nil {
 		t.Fatal(err)
 	}

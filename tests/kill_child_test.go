@@ -7,21 +7,23 @@ import (
 	"math/rand/v2"
 	"net/rpc"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/conclave-mls/conclave"
+	"github.com/conclave-mls/conclave/internal/extreme"
 )
 
 // childWork opens the engine of a child and lets every client act at random, all at once, until one meets what it should not.
 func childWork(dir string) error {
 	ctx := context.Background()
 	service := rpc.NewClient(pipe{os.Stdin, os.Stdout})
-	// Every other child leases generations; in the others all conversations leave memory as soon as they rest.
-	o := conclave.Options{Key: partyKey, RetryPause: time.Millisecond, LeaseGenerations: os.Getpid()%2 == 0}
-	if !o.LeaseGenerations {
-		o.StateBytes = 1
+	n, err := strconv.ParseUint(os.Getenv(killSetting), 10, 64)
+	if err != nil {
+		return err
 	}
-	e, err := conclave.Open(ctx, dir, o)
+	x := extreme.Of(n)
+	e, err := conclave.Open(x.Open(ctx), dir, extremely(x, conclave.Options{Key: partyKey, RetryPause: time.Millisecond}))
 	if err != nil {
 		return err
 	}

@@ -19,8 +19,11 @@ import (
 	"github.com/conclave-mls/conclave/tests/enginetest"
 )
 
-// killDir names the directory that this test binary, run as a child, should keep its engine in.
-const killDir = "CONCLAVE_TEST_ENGINE"
+// killDir names the directory that this test binary, run as a child, should keep its engine in, and killSetting which of the extremes it sets it to.
+const (
+	killDir     = "CONCLAVE_TEST_ENGINE"
+	killSetting = "CONCLAVE_TEST_SETTING"
+)
 
 var (
 	killClients       = []conclave.ClientID{"alice", "bob", "carol", "dave"}
@@ -28,7 +31,7 @@ var (
 )
 
 // TestKill kills a process in the middle of its work with SIGKILL, again and again, on a real disk. The delivery service and the witness live on outside.
-// Each time the engine opens, everybody agrees, and no generation was used twice.
+// Each time the engine opens, everybody agrees, and no generation was used twice. Each child has its engine at another extreme.
 func TestKill(t *testing.T) {
 	length := 10 * time.Second
 	if testing.Short() {
@@ -40,7 +43,7 @@ func TestKill(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	kills := 0
 	for end := time.Now().Add(length); time.Now().Before(end) || kills < 3; kills++ {
-		handed := p.runChild(dir, 30+rng.IntN(300))
+		handed := p.runChild(dir, kills, 30+rng.IntN(300))
 		p.reopen(dir, handed)
 		if t.Failed() {
 			t.Fatalf("after %d kills", kills+1)
@@ -104,11 +107,11 @@ func (p *party) reopen(dir string, handed [][]byte) {
 }
 
 // runChild runs a child until it has called the delivery service so many times, and kills it. It returns the messages the child was given by its engine.
-func (p *party) runChild(dir string, calls int) [][]byte {
+func (p *party) runChild(dir string, setting, calls int) [][]byte {
 	t := p.t
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestKillChild$")
-	cmd.Env = append(os.Environ(), killDir+"="+dir)
+	cmd.Env = append(os.Environ(), killDir+"="+dir, fmt.Sprint(killSetting, "=", setting))
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/conclave-mls/conclave"
+	"github.com/conclave-mls/conclave/internal/extreme"
 	"github.com/conclave-mls/conclave/mlsgroup"
 	"github.com/conclave-mls/conclave/tests/enginetest"
 )
@@ -39,6 +40,12 @@ func newParty(t *testing.T, suite conclave.CipherSuite, profile mlsgroup.Profile
 		t: t, ds: ds, witness: witness, suite: suite, profile: profile, conversations: conversations, settled: make(chan struct{}, 1),
 		devices: make(map[conclave.ClientID]*enginetest.Device),
 	}
+}
+
+// extremely sets an engine's options.
+func extremely(x extreme.Setting, o conclave.Options) conclave.Options {
+	o.StateBytes, o.CacheBytes, o.LeaseGenerations = x.StateBytes, x.CacheBytes, x.LeaseGenerations
+	return o
 }
 
 // weather decides what goes wrong with a commit on its way.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/conclave-mls/conclave/internal/race"
+	"github.com/conclave-mls/conclave/internal/step"
 	"github.com/conclave-mls/conclave/internal/vectortest"
 	"github.com/conclave-mls/conclave/tests/enginetest"
 )
@@ -34,24 +35,24 @@ func passiveClients(t *testing.T, name string) []enginetest.PassiveClient {
 }
 
 // TestPassiveClients runs the official passive-client vectors through whole engines on real directories.
-func TestPassiveClients(t *testing.T) { replayPassiveClients(t, enginetest.ReplayOptions{}) }
+func TestPassiveClients(t *testing.T) { replayPassiveClients(t, 0, enginetest.ReplayOptions{}) }
 
 // TestPassiveClientsReopened runs them again with the engine closed and opened between every two messages.
 func TestPassiveClientsReopened(t *testing.T) {
-	replayPassiveClients(t, enginetest.ReplayOptions{Reopen: true})
+	replayPassiveClients(t, 0, enginetest.ReplayOptions{Reopen: true})
 }
 
-// TestPassiveClientsPassivated runs them with room for no conversation in memory, so that one is dropped whenever it is at rest.
+// TestPassiveClientsPassivated runs them with one message a step and room for no conversation in memory, so that one is dropped whenever it is at rest.
 func TestPassiveClientsPassivated(t *testing.T) {
-	replayPassiveClients(t, enginetest.ReplayOptions{StateBytes: 1})
+	replayPassiveClients(t, step.One, enginetest.ReplayOptions{StateBytes: 1})
 }
 
 // TestPassiveClientsTogether runs them with all messages of a case in one stream and all conversations kept in memory: the largest batches there are.
 func TestPassiveClientsTogether(t *testing.T) {
-	replayPassiveClients(t, enginetest.ReplayOptions{Together: true, StateBytes: -1})
+	replayPassiveClients(t, step.All, enginetest.ReplayOptions{Together: true, StateBytes: -1})
 }
 
-func replayPassiveClients(t *testing.T, o enginetest.ReplayOptions) {
+func replayPassiveClients(t *testing.T, b step.Bound, o enginetest.ReplayOptions) {
 	for _, name := range passiveFiles {
 		t.Run(name, func(t *testing.T) {
 			for i, p := range passiveClients(t, name) {
@@ -60,7 +61,7 @@ func replayPassiveClients(t *testing.T, o enginetest.ReplayOptions) {
 				}
 				t.Run(fmt.Sprint(i), func(t *testing.T) {
 					t.Parallel()
-					if err := p.Replay(t.Context(), filepath.Join(t.TempDir(), "state"), o); err != nil {
+					if err := p.Replay(step.With(t.Context(), b), filepath.Join(t.TempDir(), "state"), o); err != nil {
 						t.Errorf("suite %d: %v", p.CipherSuite, err)
 					}
 				})

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/conclave-mls/conclave"
+	"github.com/conclave-mls/conclave/internal/extreme"
 	"github.com/conclave-mls/conclave/tests/enginetest"
 )
 
@@ -28,34 +29,40 @@ func TestScripts(t *testing.T) {
 	if err != nil || len(names) == 0 {
 		t.Fatalf("%d scripts, %v", len(names), err)
 	}
-	for _, name := range names {
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) {
-			b, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := &script{t: t, dir: t.TempDir(), ds: enginetest.NewDeliveryService(), devices: make(map[conclave.ClientID]*actor), settled: make(chan struct{}, 1024)}
-			s.open()
-			defer func() { _ = s.engine.Close() }()
-			var played strings.Builder
-			for block := range strings.SplitSeq(strings.TrimRight(string(b), "\n"), "\n\n") {
-				command, _, _ := strings.Cut(block, "\n----")
-				played.WriteString(command + "\n")
-				if !strings.HasPrefix(command, "#") {
-					played.WriteString("----\n" + s.play(command))
-				}
-				played.WriteString("\n")
-			}
-			got := strings.TrimRight(played.String(), "\n") + "\n"
-			switch {
-			case *update:
-				if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			case got != string(b):
-				t.Errorf("%s plays differently; run with -update and read the difference\n%s", name, firstDifference(string(b), got))
-			}
-		})
+	for i, name := range names {
+		base := strings.TrimSuffix(filepath.Base(name), ".txt")
+		t.Run(base, func(t *testing.T) { playScript(t, name, extreme.Setting{}) })
+		for _, x := range extreme.Over(uint64(i)) {
+			t.Run(base+", "+x.Name, func(t *testing.T) { playScript(t, name, x) })
+		}
+	}
+}
+
+func playScript(t *testing.T, name string, x extreme.Setting) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &script{t: t, dir: t.TempDir(), set: x, ds: enginetest.NewDeliveryService(), devices: make(map[conclave.ClientID]*actor), settled: make(chan struct{}, 1024)}
+	s.open()
+	defer func() { _ = s.engine.Close() }()
+	var played strings.Builder
+	for block := range strings.SplitSeq(strings.TrimRight(string(b), "\n"), "\n\n") {
+		command, _, _ := strings.Cut(block, "\n----")
+		played.WriteString(command + "\n")
+		if !strings.HasPrefix(command, "#") {
+			played.WriteString("----\n" + s.play(command))
+		}
+		played.WriteString("\n")
+	}
+	got := strings.TrimRight(played.String(), "\n") + "\n"
+	switch {
+	case *update:
+		if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	case got != string(b):
+		t.Errorf("%s plays differently; run with -update and read the difference\n%s", name, firstDifference(string(b), got))
 	}
 }
 
@@ -73,6 +80,7 @@ func firstDifference(want, got string) string {
 type script struct {
 	t       *testing.T
 	dir     string
+	set     extreme.Setting // what is printed must not depend on it
 	engine  *conclave.Engine
 	ds      *enginetest.DeliveryService
 	devices map[conclave.ClientID]*actor
@@ -141,7 +149,8 @@ func (a *actor) calls() calls {
 func (s *script) open() {
 	s.t.Helper()
 	var err error
-	if s.engine, err = conclave.Open(s.t.Context(), s.dir, conclave.Options{Key: bytes.Repeat([]byte{3}, conclave.KeySize), RetryPause: time.Millisecond}); err != nil {
+	o := extremely(s.set, conclave.Options{Key: bytes.Repeat([]byte{3}, conclave.KeySize), RetryPause: time.Millisecond})
+	if s.engine, err = conclave.Open(s.set.Open(s.t.Context()), s.dir, o); err != nil {
 		s.t.Fatal(err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.devices)) {

@@ -11,8 +11,8 @@ import (
 	"github.com/conclave-mls/conclave/tests/enginetest"
 )
 
-// Each client's application keeps, as the client's data, a record of the texts it has read, one a line, written in the transaction that reads them. The
-// simulation holds that record against what was sent: no text stands in it twice, and none is missing that could be read.
+// Each client's application keeps, as the client's data, a record of the texts it has read, one a line, written in the transaction that reads them. What it
+// takes as a stream it remembers. The simulation holds both against what was sent: no text was read twice, and none is missing that could be read.
 
 // The windows of a conversation that is not told otherwise.
 const (
@@ -32,7 +32,8 @@ type sentText struct {
 
 // reader is what the simulation knows of a client's reading.
 type reader struct {
-	due map[string]*sentText // received and not lost; has to be in the record in the end
+	heard []string             // read from streams
+	due   map[string]*sentText // received and not lost; has to be in the record in the end
 	// newest generation that was read. A crash of the sender skips more generations than a receiver keeps keys for, so what was sent before and comes
 	// after is lost.
 	newest map[ratchetName]uint32
@@ -141,8 +142,7 @@ func (s *simulation) checkRecords() {
 			s.t.Fatal(err)
 		}
 		read := make(map[string]bool)
-		for name := range strings.Lines(string(record)) {
-			name = strings.TrimSuffix(name, "\n")
+		for _, name := range append(strings.Fields(string(record)), s.readers[id].heard...) {
 			if read[name] {
 				s.t.Errorf("%s has read %q twice", id, name)
 			}

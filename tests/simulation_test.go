@@ -9,11 +9,13 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/conclave-mls/conclave"
+	"github.com/conclave-mls/conclave/internal/extreme"
 	"github.com/conclave-mls/conclave/mlsgroup"
 	"github.com/conclave-mls/conclave/tests/enginetest"
 )
@@ -25,8 +27,8 @@ var (
 )
 
 // TestSimulation lets twenty clients in several engines do everything there is to do at random, in one conversation or many, over a network that loses,
-// repeats, delays and reorders, with engines that crash at any write. In the end the network is good again: the members of each conversation agree, and
-// every client has read what it could, once. The long run is a thousand seeds:
+// repeats, delays and reorders, with engines that crash at any write and are set to the extremes. In the end the network is good again: the members of each
+// conversation agree, and every client has read what it could, once. The long run is a thousand seeds:
 //
 //	go test ./tests -run TestSimulation -seeds 1000 -steps 400 -timeout 2h
 func TestSimulation(t *testing.T) {
@@ -36,19 +38,32 @@ func TestSimulation(t *testing.T) {
 	case testing.Short():
 		count = 2
 	default:
-		count = 50
+		count = 32
 	}
 	for n := *seed; n < *seed+count; n++ {
-		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			t.Parallel()
-			defer func() {
-				if t.Failed() {
-					t.Logf("to play it again: go test ./tests -run TestSimulation -seed %d -seeds 1 -steps %d", n, *steps)
-				}
-			}()
-			simulate(t, n)
-		})
+		if !extreme.Whole() {
+			t.Run(fmt.Sprint(n), func(t *testing.T) { play(t, n, func(i uint64) extreme.Setting { return extreme.Of(n + i) }) })
+			continue
+		}
+		for _, x := range extreme.Over(n) {
+			t.Run(fmt.Sprintf("%d, %s", n, x.Name), func(t *testing.T) { play(t, n, func(uint64) extreme.Setting { return x }) })
+		}
 	}
+}
+
+// play runs a seed, with engines that are set as told.
+func play(t *testing.T, n uint64, set func(engine uint64) extreme.Setting) {
+	t.Parallel()
+	defer func() {
+		if t.Failed() {
+			whole := ""
+			if extreme.Whole() {
+				whole = "CONCLAVE_EXTREMES=1 "
+			}
+			t.Logf("to play it again: %sgo test ./tests -run TestSimulation -seed %d -seeds 1 -steps %d", whole, n, *steps)
+		}
+	}()
+	simulate(t, n, set)
 }
 
 // simulation is one run. Steps follow one another; what happens in the background is the engines' own.
@@ -65,6 +80,7 @@ type simulation struct {
 	missed  map[seat]bool // a commit or proposal was lost on the way, for good
 	behind  map[seat]bool // the client has said that it misses something
 	texts   int           // made so far
+	streams bool          // in good weather, clients take what waits as a stream
 	// In good weather: what has come too early for its client, whether anything else has come, and whether this is the last try.
 	postponed map[conclave.ClientID][]enginetest.Delivery
 	progress  bool
@@ -73,12 +89,12 @@ type simulation struct {
 }
 
 type simulatedEngine struct {
-	dir        string
-	stateBytes int64 // all conversations leave memory as soon as they rest, or none does
-	engine     *conclave.Engine
+	dir    string
+	set    extreme.Setting
+	engine *conclave.Engine
 }
 
-func simulate(t *testing.T, seed uint64) {
+func simulate(t *testing.T, seed uint64, set func(engine uint64) extreme.Setting) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	rooms := 1
 	if rng.IntN(2) == 0 {
@@ -101,9 +117,9 @@ func simulate(t *testing.T, seed uint64) {
 		missed: make(map[seat]bool), behind: make(map[seat]bool), counts: make(map[string]int),
 		postponed: make(map[conclave.ClientID][]enginetest.Delivery),
 	}
-	s.ds.Echo = rng.IntN(2) == 0
+	s.ds.Echo, s.streams = rng.IntN(2) == 0, rng.IntN(2) == 0
 	for i := range 1 + rng.IntN(3) {
-		s.engines = append(s.engines, &simulatedEngine{dir: filepath.Join(t.TempDir(), fmt.Sprint(i)), stateBytes: int64((seed+uint64(i))%2)*2 - 1})
+		s.engines = append(s.engines, &simulatedEngine{dir: filepath.Join(t.TempDir(), fmt.Sprint(i)), set: set(uint64(i))})
 	}
 	for i := range 20 {
 		id := conclave.ClientID(fmt.Sprintf("client %d", i))
@@ -136,9 +152,8 @@ func simulate(t *testing.T, seed uint64) {
 func (s *simulation) start(e *simulatedEngine) {
 	s.t.Helper()
 	var err error
-	if e.engine, err = conclave.Open(s.t.Context(), e.dir, conclave.Options{
-		Key: partyKey, RetryPause: time.Millisecond, SendTimeout: 10 * time.Second, StateBytes: e.stateBytes,
-	}); err != nil {
+	o := extremely(e.set, conclave.Options{Key: partyKey, RetryPause: time.Millisecond, SendTimeout: 10 * time.Second})
+	if e.engine, err = conclave.Open(e.set.Open(s.t.Context()), e.dir, o); err != nil {
 		s.t.Fatal(err)
 	}
 	for _, id := range s.clients {
@@ -189,9 +204,9 @@ func (s *simulation) step() {
 	crashes := s.rng.IntN(25) == 0
 	if crashes {
 		s.counts["crash"]++
-		s.crash(s.home[id], func() { what, err = s.act(id, c) })
+		s.crash(s.home[id], func() { what, err = s.act(id, c, true) })
 	} else {
-		what, err = s.act(id, c)
+		what, err = s.act(id, c, false)
 	}
 	s.counts[what]++
 	var known *conclave.Error
@@ -238,15 +253,18 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// act lets a client do one thing at random.
-func (s *simulation) act(id conclave.ClientID, c conclave.ConversationID) (what string, err error) {
+// act lets a client do one thing at random. Where its engine crashes it takes no stream, as what that has read is lost to the application then.
+func (s *simulation) act(id conclave.ClientID, c conclave.ConversationID, crashes bool) (what string, err error) {
 	d := s.devices[id]
 	switch dice := s.rng.IntN(100); {
-	case dice < 45:
+	case dice < 30 || dice < 45 && crashes:
 		what, err = "receive", s.deliver(id)
 		if in := (seat{id, c}); s.missed[in] && s.behind[in] {
 			what, err = "rejoin", s.rejoinOne(d, c)
 		}
+	case dice < 45:
+		what = "stream"
+		s.stream(id)
 	case dice < 65:
 		what, err = "say", s.say(d, c)
 	case dice < 72:
@@ -280,20 +298,35 @@ func (s *simulation) rejoinOne(d *enginetest.Device, c conclave.ConversationID) 
 // newText makes a plaintext that no other is.
 func (s *simulation) newText() string {
 	s.texts++
-	return fmt.Sprint("text ", s.texts)
+	return fmt.Sprint("text-", s.texts)
 }
 
+// say lets a client say something, or some things at once.
 func (s *simulation) say(d *enginetest.Device, c conclave.ConversationID) error {
-	name := s.newText()
-	sealed, err := d.EncryptMessage(s.t.Context(), c, []byte(name))
-	if err != nil {
-		return err
+	said := make([]struct {
+		name   string
+		sealed []byte
+		err    error
+	}, 1+s.rng.IntN(4))
+	var all sync.WaitGroup
+	for i := range said {
+		m := &said[i]
+		m.name = s.newText()
+		all.Go(func() { m.sealed, m.err = d.EncryptMessage(s.t.Context(), c, []byte(m.name)) })
 	}
-	if err := s.witness.Observe(sealed); err != nil {
-		s.t.Error(err)
+	all.Wait()
+	var err error
+	for _, m := range said {
+		if m.err != nil {
+			err = m.err
+			continue
+		}
+		if err := s.witness.Observe(m.sealed); err != nil {
+			s.t.Error(err)
+		}
+		s.send(d.ID(), c, m.name, m.sealed)
 	}
-	s.send(d.ID(), c, name, sealed)
-	return nil
+	return err
 }
 
 func (s *simulation) propose(d *enginetest.Device, c conclave.ConversationID) error {
@@ -435,7 +468,9 @@ func (s *simulation) deliverAll() bool {
 	s.progress = false
 	for _, id := range s.clients {
 		for s.fetch(id); len(s.network[id]) > 0; s.fetch(id) {
-			if err := s.deliver(id); err != nil && !conclave.IsIgnorable(err) && !isAny(err, harmless) {
+			if s.streams {
+				s.stream(id)
+			} else if err := s.deliver(id); err != nil && !conclave.IsIgnorable(err) && !isAny(err, harmless) {
 				s.t.Errorf("%s: %v", id, err)
 			}
 		}

@@ -149,8 +149,13 @@ func (s *ecdsaScheme) sign(private, message []byte) ([]byte, error) {
 }
 
 func (s *ecdsaScheme) verify(pub, message, sig []byte) bool {
-	key, ok := s.ready(pub)
-	return ok && key.verify(message, sig)
+	key, ok := s.parse(pub)
+	return ok && (&ecdsaKey{s: s, key: key}).verify(message, sig)
+}
+
+func (s *ecdsaScheme) verifyParts(pub, sig []byte, message [][]byte) bool {
+	key, ok := s.parse(pub)
+	return ok && (&ecdsaKey{s: s, key: key}).verifyParts(sig, message...)
 }
 
 func (s *ecdsaScheme) ready(pub []byte) (readyKey, bool) {
@@ -169,9 +174,11 @@ type ecdsaKey struct {
 	table tableKey // once
 }
 
-func (k *ecdsaKey) verify(message, sig []byte) bool {
+func (k *ecdsaKey) verify(message, sig []byte) bool { return k.verifyParts(sig, message) }
+
+func (k *ecdsaKey) verifyParts(sig []byte, message ...[]byte) bool {
 	var digest [maxHashSize]byte
-	k.s.hash.sum(&digest, message)
+	k.s.hash.sum(&digest, message...)
 	if table := k.tabled(); table != nil {
 		r, s, ok := parseECDSASignature(sig)
 		return ok && table(digest[:k.s.hash.size()], r, s)

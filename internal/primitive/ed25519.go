@@ -14,8 +14,9 @@ type ed25519Implementation interface {
 	sign(expanded, message []byte) []byte
 	// onCurve tells whether pub decodes to a point.
 	onCurve(pub []byte) bool
-	// verify applies the equation without cofactor to a canonical S.
-	verify(pub, message, sig []byte) bool
+	// verify applies the equation without cofactor to a canonical S and a
+	// message in pieces.
+	verify(pub, sig []byte, message ...[]byte) bool
 	// ready decodes a public key, which has passed ed25519Bad.
 	ready(pub []byte) (readyKey, bool)
 }
@@ -63,7 +64,11 @@ func (s ed25519Scheme) sign(private, message []byte) ([]byte, error) {
 }
 
 func (ed25519Scheme) verify(pub, message, sig []byte) bool {
-	return ed25519Acceptable(pub, sig) && ed25519Engine.verify(pub, message, sig)
+	return ed25519Acceptable(pub, sig) && ed25519Engine.verify(pub, sig, message)
+}
+
+func (ed25519Scheme) verifyParts(pub, sig []byte, message [][]byte) bool {
+	return ed25519Acceptable(pub, sig) && ed25519Engine.verify(pub, sig, message...)
 }
 
 func (ed25519Scheme) ready(pub []byte) (readyKey, bool) {

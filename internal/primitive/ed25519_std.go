@@ -35,8 +35,11 @@ func (standardEd25519) onCurve(pub []byte) bool {
 	return big.Jacobi(u.Mul(u, v).Mod(u, p), p) >= 0
 }
 
-func (standardEd25519) verify(pub, message, sig []byte) bool {
-	return ed25519.Verify(pub, message, sig)
+func (standardEd25519) verify(pub, sig []byte, message ...[]byte) bool {
+	if len(message) == 1 {
+		return ed25519.Verify(pub, message[0], sig)
+	}
+	return ed25519.Verify(pub, slices.Concat(message...), sig)
 }
 
 func (e standardEd25519) ready(pub []byte) (readyKey, bool) {
@@ -50,5 +53,5 @@ func (e standardEd25519) ready(pub []byte) (readyKey, bool) {
 type standardKey struct{ pub [32]byte }
 
 func (k *standardKey) verify(message, sig []byte) bool {
-	return ed25519Acceptable(k.pub[:], sig) && standardEd25519{}.verify(k.pub[:], message, sig)
+	return ed25519Acceptable(k.pub[:], sig) && standardEd25519{}.verify(k.pub[:], sig, message)
 }

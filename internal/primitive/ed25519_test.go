@@ -80,7 +80,7 @@ func bothVerify(pub, message, sig []byte) (voi, standard bool) {
 	if !ed25519Acceptable(pub, sig) {
 		return false, false
 	}
-	return voiEd25519{}.verify(pub, message, sig), standardEd25519{}.verify(pub, message, sig)
+	return voiEd25519{}.verify(pub, sig, message), standardEd25519{}.verify(pub, sig, message)
 }
 
 // strict checks the suite's verdict and both implementations'.

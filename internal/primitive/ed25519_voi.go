@@ -32,7 +32,7 @@ func decodePoint(p *curve.EdwardsPoint, b []byte) bool {
 
 // verify applies the equation without cofactor: it compares the encoding of
 // [S]B - [k]A with R's bytes, so that R need not be decoded.
-func (voiEd25519) verify(pub, message, sig []byte) bool {
+func (voiEd25519) verify(pub, sig []byte, message ...[]byte) bool {
 	var (
 		s, k scalar.Scalar
 		a, r curve.EdwardsPoint
@@ -40,7 +40,7 @@ func (voiEd25519) verify(pub, message, sig []byte) bool {
 	if !decodeScalar(&s, sig[32:]) || !decodePoint(&a, pub) {
 		return false
 	}
-	challenge(&k, pub, message, sig)
+	challenge(&k, pub, sig, message...)
 	return encodesTo(r.DoubleScalarMulBasepointVartime(&k, a.Neg(&a), &s), sig[:32])
 }
 
@@ -75,7 +75,7 @@ func (v *voiKey) verify(message, sig []byte) bool {
 	if !ed25519Acceptable(v.pub[:], sig) || !decodeScalar(&s, sig[32:]) {
 		return false
 	}
-	challenge(&k, v.pub[:], message, sig)
+	challenge(&k, v.pub[:], sig, message)
 	return encodesTo(r.ExpandedDoubleScalarMulBasepointVartime(&k, &v.minusA, &s), sig[:32])
 }
 
@@ -90,11 +90,13 @@ func decodeScalar(s *scalar.Scalar, b []byte) bool {
 
 // challenge sets k to the hash of R, A and the message (RFC 8032 section 5.1.7)
 // and returns that hash before it is reduced.
-func challenge(k *scalar.Scalar, pub, message, sig []byte) (hash [sha512.Size]byte) {
+func challenge(k *scalar.Scalar, pub, sig []byte, message ...[]byte) (hash [sha512.Size]byte) {
 	d := sha512.New()
 	d.Write(sig[:32])
 	d.Write(pub)
-	d.Write(message)
+	for _, m := range message {
+		d.Write(m)
+	}
 	d.Sum(hash[:0])
 	if _, err := k.SetBytesModOrderWide(hash[:]); err != nil {
 		panic(err) // of the length alone, which is right

@@ -1,6 +1,8 @@
 package primitive
 
 import (
+	"slices"
+
 	"github.com/cloudflare/circl/ecc/goldilocks"
 	"github.com/cloudflare/circl/sign/ed448"
 
@@ -67,6 +69,10 @@ func (s ed448Scheme) sign(private, message []byte) ([]byte, error) {
 
 func (ed448Scheme) verify(pub, message, sig []byte) bool {
 	return len(pub) == ed448.PublicKeySize && !ed448SmallOrderKey(pub) && ed448.Verify(pub, message, sig, "")
+}
+
+func (s ed448Scheme) verifyParts(pub, sig []byte, message [][]byte) bool {
+	return s.verify(pub, slices.Concat(message...), sig)
 }
 
 func (s ed448Scheme) ready(pub []byte) (readyKey, bool) {

@@ -15,6 +15,8 @@ type scheme interface {
 	check(pub []byte) bool
 	sign(private, message []byte) ([]byte, error)
 	verify(pub, message, sig []byte) bool
+	// verifyParts is verify of a message in pieces.
+	verifyParts(pub, sig []byte, message [][]byte) bool
 	// ready decodes a public key that verifies more than once, or tells that it
 	// is malformed.
 	ready(pub []byte) (readyKey, bool)
@@ -90,6 +92,15 @@ func (s *Suite) Sign(priv secret.Bytes, message []byte) ([]byte, error) {
 // pub, which then passes CheckSignatureKey. With Ed25519 it applies the strict rule of the package comment.
 func (s *Suite) Verify(pub, message, sig []byte) error {
 	if !s.sig.verify(pub, message, sig) {
+		return ErrSignature
+	}
+	return nil
+}
+
+// VerifyParts is [Suite.Verify] of a message that lies in pieces. Large ones
+// need not be put together, but with Ed448.
+func (s *Suite) VerifyParts(pub, sig []byte, message ...[]byte) error {
+	if !s.sig.verifyParts(pub, sig, message) {
 		return ErrSignature
 	}
 	return nil

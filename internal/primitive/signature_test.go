@@ -47,6 +47,12 @@ func TestSignatures(t *testing.T) {
 			if err := s.Verify(pub, message, sig); err != nil {
 				t.Errorf("Verify of our own: %v", err)
 			}
+			if err := s.VerifyParts(pub, sig, message[:n], nil, message[n:]); err != nil {
+				t.Errorf("VerifyParts of our own: %v", err)
+			}
+			if err := s.VerifyParts(pub, sig, message, []byte{0}); err != ErrSignature {
+				t.Errorf("VerifyParts of another message = %v, want %v", err, ErrSignature)
+			}
 			if err := s.Verify(pub, append(message, 0), sig); err != ErrSignature {
 				t.Errorf("Verify of another message = %v, want %v", err, ErrSignature)
 			}

@@ -1,0 +1,80 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/conclave-mls/conclave/messages"
+)
+
+// texts returns the plaintexts in a list of what was released.
+func texts(list []messages.Released) (found []string) {
+	for _, r := range list {
+		if r.Message.Outcome == messages.OutcomeText {
+			found = append(found, string(r.Message.Plaintext))
+		}
+		found = append(found, texts(r.Message.Released)...)
+	}
+	return found
+}
+
+// TestReleasedInTheBackground lets a join be settled by nobody's call while a commit of
+// proposals that have not come is kept, and a text behind it. The event of the settlement
+// tells what became of the commit; where nobody hears it the commit is kept on, also
+// through the end of the engine. The proposal brings out both.
+func TestReleasedInTheBackground(t *testing.T) {
+	for _, c := range []struct{ hears, reopened bool }{{true, false}, {false, false}, {false, true}} {
+		t.Run(fmt.Sprintf("hears=%v, reopened=%v", c.hears, c.reopened), func(t *testing.T) {
+			w := newWorld(t, func(o *Options) { o.RetryPause = 1 })
+			alice, bob := w.peer("alice"), w.peer("bob")
+			alice.create(conv)
+			settled := make(chan messages.CommitSettled, 1)
+			if c.hears {
+				ask[messages.ClientReady](t, w.sys, messages.Address{}, messages.InitClient{
+					ClientID: "bob", Transport: &connection{w.service, "bob"},
+					Observer: messages.Observer{
+						EpochChanged:  func(e messages.EpochChanged) { bob.events <- e },
+						CommitSettled: func(s messages.CommitSettled) { settled <- s },
+					},
+				})
+			}
+			info := ask[messages.GroupInfoExported](t, w.sys, alice.at(conv), messages.ExportGroupInfo{}).GroupInfo
+			w.service.set(func(ctx context.Context, from string, b messages.CommitBundle) (messages.Verdict, error) {
+				if from == "bob" {
+					return w.lost(true)(ctx, from, b)
+				}
+				return messages.Verdict{}, nil
+			})
+			wantErrorAs[*messages.CommitInDoubt](t, bob.try(bob.at(""), messages.JoinByExternalCommit{GroupInfo: info}))
+			alice.sync(conv)
+			proposal := ask[messages.ProposalCreated](t, w.sys, alice.at(conv), messages.ProposeAdd{KeyPackage: w.peer("carol").keyPackage()})
+			ask[messages.CommitMerged](t, w.sys, alice.at(conv), messages.CommitPendingProposals{})
+			for _, m := range [][]byte{alice.encrypt(alice.at(conv), "kept"), w.service.last(conv).Commit} {
+				if got := bob.decrypt(bob.at(conv), m).Outcome; got != messages.OutcomeUnmergedPendingGroup {
+					t.Fatalf("got %v before the join is settled", got)
+				}
+			}
+			w.service.set(nil)
+			bob.awaitEpoch(1)
+			if c.hears {
+				s := <-settled
+				if !s.Accepted || len(s.Released) != 1 || s.Released[0].Message.Outcome != messages.OutcomeBufferedCommit {
+					t.Errorf("the event has %v", s.Released)
+				}
+			}
+			if c.reopened {
+				w.reopen()
+			}
+			got := bob.decrypt(bob.at(conv), proposal.Message)
+			if found := texts(got.Released); len(found) == 0 || found[0] != "kept" {
+				t.Errorf("released %q, want the text that was kept", found)
+			}
+			if got.Epoch != 2 {
+				t.Errorf("epoch %d in the answer, want 2", got.Epoch)
+			}
+			bob.expectText(conv, alice.encrypt(alice.at(conv), "after"), "after")
+			agree(t, conv, alice, bob)
+		})
+	}
+}
