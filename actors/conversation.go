@@ -567,7 +567,7 @@ func (c *conversation) perform(st *stage, t *task) (messages.Reply, error) {
 	}
 	switch r := t.request.(type) {
 	case messages.EncryptMessage:
-		return c.encrypt(st, t, r)
+		return c.encrypt(st, r)
 	case messages.ProposeAdd, messages.ProposeRemove, messages.ProposeUpdate, messages.ProposePSK:
 		return c.propose(st, t, r)
 	case messages.ClearPendingProposal:

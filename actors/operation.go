@@ -168,6 +168,9 @@ func (s *System) conversationStep(ctx context.Context, at place, id messages.Con
 		t := newTask(ctx, r)
 		t.psks, t.history = psks, made
 		reply, err := s.askConversation(ctx, at, id, t)
+		if err == nil {
+			return reply, nil
+		}
 		var need *needsHistory
 		if errors.As(err, &need) && made == nil {
 			if made, err = s.newHistory(ctx, at, id, need); err != nil {

@@ -22,10 +22,11 @@ func (c *conversation) trySigning(st *stage, f func(g *mlsgroup.Group, signer *m
 }
 
 // encrypt seals an application message.
-func (c *conversation) encrypt(st *stage, t *task, r messages.EncryptMessage) (messages.Reply, error) {
+func (c *conversation) encrypt(st *stage, r messages.EncryptMessage) (messages.Reply, error) {
 	var transition *mlsgroup.Transition
 	err := c.trySigning(st, func(g *mlsgroup.Group, signer *mlsgroup.Signer) (err error) {
-		transition, err = g.Encrypt(c.input(t, signer), r.Plaintext, r.AuthenticatedData)
+		// A message needs neither pre-shared keys nor who judges credentials.
+		transition, err = g.Encrypt(c.sys.input(signer), r.Plaintext, r.AuthenticatedData)
 		return err
 	})
 	if err != nil {

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/conclave-mls/conclave/internal/secret"
 	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/mlsgroup"
 )
 
 // texts returns the plaintexts in a list of what was released.
@@ -77,4 +79,53 @@ func TestReleasedInTheBackground(t *testing.T) {
 			agree(t, conv, alice, bob)
 		})
 	}
+}
+
+// TestReleasedWithAnError lets a message prove that a join was accepted, when its first copy
+// is kept and takes the group on: the second one fails, and the answer has what was released
+// all the same.
+func TestReleasedWithAnError(t *testing.T) {
+	w, alice, _ := pair(t)
+	signer, err := mlsgroup.NewSigner(w.options.Rand, 1, mlsgroup.BasicCredential([]byte("carol")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle, err := mlsgroup.NewKeyPackage(w.sys.input(signer), mlsgroup.KeyPackageOptions{Profile: mlsgroup.ProfileWire})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask[messages.CommitMerged](t, w.sys, alice.at(conv), messages.AddMembers{KeyPackages: [][]byte{bundle.KeyPackage.Marshal()}})
+	welcome, err := readWelcome(w.service.last(conv).Welcome)
+	if err != nil {
+		t.Fatal(err)
+	}
+	carol, err := mlsgroup.Join(w.sys.input(signer), welcome, mlsgroup.JoinOptions{KeyPackage: bundle, Profile: mlsgroup.ProfileWire})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dave := w.peer("dave")
+	info := ask[messages.GroupInfoExported](t, w.sys, alice.at(conv), messages.ExportGroupInfo{}).GroupInfo
+	w.service.set(w.lost(true))
+	wantErrorAs[*messages.CommitInDoubt](t, dave.try(dave.at(""), messages.JoinByExternalCommit{GroupInfo: info}))
+	if carol, err = carol.Next.Process(w.sys.input(signer), w.service.last(conv).Commit); err != nil {
+		t.Fatal(err)
+	}
+	in := w.sys.input(signer)
+	in.PSK = func(mlsgroup.PreSharedKeyID) (secret.Bytes, bool) { return secret.Bytes("key"), true }
+	own, err := carol.Next.Commit(in, mlsgroup.CommitOptions{Proposals: []mlsgroup.Proposal{{
+		Type:         mlsgroup.ProposalTypePreSharedKey,
+		PreSharedKey: &mlsgroup.PreSharedKey{PSK: mlsgroup.PreSharedKeyID{Type: mlsgroup.PSKTypeExternal, ExternalID: []byte("id")}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := dave.decrypt(dave.at(conv), own.Bundle.Commit).Outcome; got != messages.OutcomeUnmergedPendingGroup {
+		t.Fatalf("got %v without the key", got)
+	}
+	ask[messages.PSKPut](t, w.sys, dave.at(""), messages.PutPSK{ID: []byte("id"), PSK: []byte("key")})
+	got := dave.decrypt(dave.at(conv), own.Bundle.Commit)
+	if !got.Own || got.Epoch != 4 || len(got.Released) != 2 || got.Released[0].Message.Outcome != messages.OutcomeCommit {
+		t.Fatalf("got %v of epoch %d with %v released", got.Outcome, got.Epoch, got.Released)
+	}
+	wantError(t, got.Released[1].Err, messages.ErrDuplicateMessage)
 }
