@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/mlsgroup"
 )
 
 // Profile selects the dialect a conversation speaks, for its whole life.
@@ -25,8 +26,9 @@ const (
 	WirePolicyCiphertext = messages.WirePolicyCiphertext // as PrivateMessages, and no others are accepted of members
 )
 
-// ReceiveConfig bounds what a conversation keeps to open late messages. A zero field takes its default.
-type ReceiveConfig = messages.ReceiveConfig
+// ReceiveConfig says how far out of order the messages of a conversation may arrive: OutOfOrder messages of a sender (32), MaxForward ahead of what was
+// expected (1,000), PastEpochs back (3). A zero field takes its default.
+type ReceiveConfig = mlsgroup.ReceiveConfig
 
 // ClientOptions say how a client is opened. The zero value makes a client that speaks suite 1 and Wire's profile and cannot send commits.
 type ClientOptions struct {

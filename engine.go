@@ -148,11 +148,7 @@ type Metrics struct {
 
 // Metrics returns the engine's figures.
 func (e *Engine) Metrics() Metrics {
-	m := e.store.Metrics()
-	return Metrics{
-		Applies: m.Applies, Syncs: m.Syncs, BatchBytes: m.BatchBytes,
-		LogBytes: m.LogBytesIn, LogFileBytes: m.LogBytes, DiskBytes: m.DiskBytes,
-	}
+	return Metrics(e.store.Metrics())
 }
 
 // Kill ends the engine as a crash of the process would, and releases the directory: nothing reaches the disk any more, and every call under way answers

@@ -54,14 +54,14 @@ func (a *clientActor) plan(t *task) (*work, error) {
 		w.run = func() (messages.Reply, error) {
 			changes := new(store.ChangeSet)
 			putSecret(changes, a.client.pskKey(r.ID), (&pskValue{r.ID, r.PSK}).marshal())
-			return messages.PSKPut{}, a.commit(t.tx, changes)
+			return messages.PSKPut{}, a.keep(t.tx, changes)
 		}
 	case messages.DeletePSK:
 		w.needs = []need{{pskGuard(r.ID), true}}
 		w.run = func() (messages.Reply, error) {
 			changes := new(store.ChangeSet)
 			changes.Delete(a.client.pskKey(r.ID))
-			return messages.PSKDeleted{}, a.commit(t.tx, changes)
+			return messages.PSKDeleted{}, a.keep(t.tx, changes)
 		}
 	case readPSK:
 		w.needs = []need{{pskGuard(r.id), false}}
@@ -98,7 +98,7 @@ func (a *clientActor) setData(tx *transaction, r messages.SetData) (messages.Rep
 		// last word.
 		a.stage(tx).late = []need{{dataGuard, false}}
 	}
-	return messages.DataSet{}, a.commit(tx, changes)
+	return messages.DataSet{}, a.keep(tx, changes)
 }
 
 func (a *clientActor) readData(tx *transaction) (messages.Reply, error) {

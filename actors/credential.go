@@ -109,7 +109,7 @@ func (a *clientActor) addCredential(tx *transaction, r messages.AddCredential) (
 	}
 	changes := new(store.ChangeSet)
 	putSecret(changes, a.client.credentialKey(record.entry.Ref), record.marshal())
-	return messages.CredentialAdded{Credential: record.entry}, a.commit(tx, changes)
+	return messages.CredentialAdded{Credential: record.entry}, a.keep(tx, changes)
 }
 
 // credentials lists what the transaction sees, oldest first.
@@ -234,5 +234,5 @@ func (a *clientActor) removeCredential(tx *transaction, r messages.RemoveCredent
 	if rotation != nil && rotation.Credential == r.Ref {
 		changes.Delete(a.client.rotationKey())
 	}
-	return messages.CredentialRemoved{}, a.commit(tx, changes)
+	return messages.CredentialRemoved{}, a.keep(tx, changes)
 }

@@ -44,7 +44,7 @@ type client struct {
 type clientConfig struct {
 	suites    []mlsgroup.CipherSuite
 	profile   messages.Profile
-	receive   messages.ReceiveConfig
+	receive   mlsgroup.ReceiveConfig
 	keyChange bool // InitClient.BasicKeyChange
 	transport messages.Transport
 	observer  messages.Observer

@@ -468,7 +468,7 @@ func (a *clientActor) planEnrollment(t *task) (needs []need, run func() (message
 		return []need{{stashGuard(r.handle), true}}, func() (messages.Reply, error) {
 			changes := new(store.ChangeSet)
 			putEncoded(changes, a.client.stashKey(r.handle), r.state.Clone())
-			return stepDone{}, a.commit(t.tx, changes)
+			return stepDone{}, a.keep(t.tx, changes)
 		}, true
 	case takeEnrollment:
 		return []need{{stashGuard(r.handle), true}}, func() (messages.Reply, error) { return a.takeEnrollment(t.tx, r.handle) }, true
@@ -476,7 +476,7 @@ func (a *clientActor) planEnrollment(t *task) (needs []need, run func() (message
 		return nil, func() (messages.Reply, error) {
 			changes := new(store.ChangeSet)
 			changes.Delete(r.key)
-			return stepDone{}, a.commit(t.tx, changes)
+			return stepDone{}, a.keep(t.tx, changes)
 		}, true
 	}
 	return nil, nil, false
@@ -498,7 +498,7 @@ func (a *clientActor) takeEnrollment(tx *transaction, handle []byte) (messages.R
 	}
 	changes := new(store.ChangeSet)
 	changes.Delete(key)
-	return enrollmentTaken{state: state}, a.commit(tx, changes)
+	return enrollmentTaken{state: state}, a.keep(tx, changes)
 }
 
 // newest finds the client's newest credential of a type for a suite's signature scheme.

@@ -281,9 +281,9 @@ func (k *keeper) end(tx *transaction) {
 	tx.actor.send(settled{participant: k.duty.address()})
 }
 
-// commit is how a request's changes end: staged where it is a step of a
+// keep is how a request's changes end: staged where it is a step of a
 // transaction, else applied at once.
-func (k *keeper) commit(tx *transaction, changes *store.ChangeSet) error {
+func (k *keeper) keep(tx *transaction, changes *store.ChangeSet) error {
 	if tx != nil {
 		k.stage(tx).changes.Append(changes)
 		changes.Wipe()

@@ -163,7 +163,7 @@ func (a *clientActor) deleteKeyPackages(tx *transaction, refs []keyPackageRef) (
 		}
 		changes.Delete(a.client.keyPackageKey(ref))
 	}
-	return messages.KeyPackagesDeleted{}, a.commit(tx, changes)
+	return messages.KeyPackagesDeleted{}, a.keep(tx, changes)
 }
 
 // staleKeyPackages returns those of a suite's signature scheme that the newest X.509
@@ -281,7 +281,7 @@ func (a *clientActor) importKeyPackage(tx *transaction, r messages.ImportKeyPack
 	changes := new(store.ChangeSet)
 	putSecret(changes, a.client.credentialKey(credential.entry.Ref), credential.marshal())
 	putSecret(changes, a.client.keyPackageKey(ref), record.marshal())
-	return messages.KeyPackageImported{KeyPackage: record.entry()}, a.commit(tx, changes)
+	return messages.KeyPackageImported{KeyPackage: record.entry()}, a.keep(tx, changes)
 }
 
 // readKeyPackage reads a key package, bare or in an MLSMessage. The first two bytes
@@ -355,7 +355,7 @@ func (a *clientActor) generateKeyPackages(tx *transaction, r messages.GenerateKe
 		k.leafPrivate.Wipe()
 		reply.KeyPackages = append(reply.KeyPackages, k.entry())
 	}
-	return reply, a.commit(tx, changes)
+	return reply, a.keep(tx, changes)
 }
 
 // proposeJoin makes the proposal to add this client to a conversation, and stores the
@@ -382,7 +382,7 @@ func (a *clientActor) proposeJoin(tx *transaction, r messages.ProposeJoin) (mess
 	putSecret(changes, a.client.keyPackageKey(record.ref), record.marshal())
 	record.initPrivate.Wipe()
 	record.leafPrivate.Wipe()
-	return messages.JoinProposed{Message: message, KeyPackage: record.ref}, a.commit(tx, changes)
+	return messages.JoinProposed{Message: message, KeyPackage: record.ref}, a.keep(tx, changes)
 }
 
 func newKeyPackageRecord(in mlsgroup.Input, o mlsgroup.KeyPackageOptions, credential messages.CredentialRef) (*keyPackageRecord, error) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/mlsgroup"
 	"github.com/conclave-mls/conclave/store"
 )
 
@@ -19,7 +20,7 @@ func TestLateMessageOutlivesACrash(t *testing.T) {
 	alice.create(conv)
 	ask[messages.CommitMerged](t, w.sys, alice.at(conv), messages.AddMembers{KeyPackages: [][]byte{bob.keyPackage()}})
 	ask[messages.ConversationJoined](t, w.sys, bob.at(""), messages.ProcessWelcome{
-		Message: w.service.last(conv).Welcome, Receive: messages.ReceiveConfig{OutOfOrder: usualWindow},
+		Message: w.service.last(conv).Welcome, Receive: mlsgroup.ReceiveConfig{OutOfOrder: usualWindow},
 	})
 	late := [][]byte{alice.encrypt(alice.at(conv), "0"), alice.encrypt(alice.at(conv), "1")}
 	w.reopen() // writes nothing, as a crash does not

@@ -478,11 +478,11 @@ func (c *client) profile(p messages.Profile) mlsgroup.Profile {
 
 // receive resolves the receive settings of a conversation; what is still zero is
 // mlsgroup's default.
-func (c *client) receive(r messages.ReceiveConfig) mlsgroup.ReceiveConfig {
-	if r == (messages.ReceiveConfig{}) {
+func (c *client) receive(r mlsgroup.ReceiveConfig) mlsgroup.ReceiveConfig {
+	if r == (mlsgroup.ReceiveConfig{}) {
 		r = c.config.Load().receive
 	}
-	return mlsgroup.ReceiveConfig{OutOfOrder: r.OutOfOrder, MaxForward: r.MaxForward, PastEpochs: r.PastEpochs}
+	return r
 }
 
 func (k *keyPackageRecord) bundle() *mlsgroup.KeyPackageBundle {

@@ -121,7 +121,7 @@ func (a *pkiActor) change(tx *transaction, refused error, f func(*pki.Snapshot) 
 		for _, r := range deleted {
 			changes.Delete(a.client.pkiKey(r))
 		}
-		if err := a.commit(tx, changes); err != nil {
+		if err := a.keep(tx, changes); err != nil {
 			return nil, err
 		}
 		if tx == nil {

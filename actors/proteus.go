@@ -310,7 +310,7 @@ func (a *clientActor) planProteus(t *task) (needs []need, run func() (messages.R
 		return nil, func() (messages.Reply, error) {
 			changes := new(store.ChangeSet)
 			changes.Delete(a.client.preKeyKey(r.id))
-			return stepDone{}, a.commit(t.tx, changes)
+			return stepDone{}, a.keep(t.tx, changes)
 		}, true
 	case adoptIdentity:
 		return []need{{identityGuard, true}}, func() (messages.Reply, error) {
@@ -366,13 +366,13 @@ func (a *clientActor) requireIdentity(tx *transaction) (*proteus.Identity, error
 func (a *clientActor) putIdentity(tx *transaction, id *proteus.Identity) error {
 	changes := new(store.ChangeSet)
 	putEncoded(changes, a.client.proteusIdentityKey(), id.Marshal())
-	return a.commit(tx, changes)
+	return a.keep(tx, changes)
 }
 
 func (a *clientActor) putPreKey(tx *transaction, id uint16, k *proteus.PreKey) error {
 	changes := new(store.ChangeSet)
 	putEncoded(changes, a.client.preKeyKey(id), k.Marshal())
-	return a.commit(tx, changes)
+	return a.keep(tx, changes)
 }
 
 // putEncoded puts a record of one encoded object, which it wipes.
@@ -431,7 +431,7 @@ func (a *clientActor) initProteus(tx *transaction) (messages.Reply, error) {
 	if changes.Len() == 0 {
 		return reply, nil
 	}
-	return reply, a.commit(tx, changes)
+	return reply, a.keep(tx, changes)
 }
 
 func (a *clientActor) createPreKey(tx *transaction, r messages.CreatePreKey) (messages.Reply, error) {

@@ -49,13 +49,13 @@ func (a *clientActor) putRotation(tx *transaction, put messages.PutRotation) (me
 	changes, r := new(store.ChangeSet), put.Rotation
 	if r == nil {
 		changes.Delete(a.client.rotationKey())
-		return messages.RotationPut{}, a.commit(tx, changes)
+		return messages.RotationPut{}, a.keep(tx, changes)
 	}
 	if err := boundRotation(r); err != nil {
 		return nil, err
 	}
 	a.stageRotation(changes, r)
-	return messages.RotationPut{}, a.commit(tx, changes)
+	return messages.RotationPut{}, a.keep(tx, changes)
 }
 
 func (a *clientActor) stageRotation(changes *store.ChangeSet, r *messages.Rotation) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/conclave-mls/conclave/internal/secret"
 	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/mlsgroup"
 	"github.com/conclave-mls/conclave/store"
 )
 
@@ -105,7 +106,7 @@ func (p *peer) open() messages.ClientReady {
 	ready := ask[messages.ClientReady](p.t, p.sys, messages.Address{}, messages.InitClient{
 		ClientID: messages.ClientID(p.name), Transport: &connection{p.service, p.name},
 		// Tests read in any order.
-		Receive: messages.ReceiveConfig{OutOfOrder: 1000}, Profile: p.profile,
+		Receive: mlsgroup.ReceiveConfig{OutOfOrder: 1000}, Profile: p.profile,
 		Observer: messages.Observer{EpochChanged: func(e messages.EpochChanged) { p.events <- e }},
 	})
 	p.instance = ready.Instance

@@ -119,5 +119,5 @@ func (a *clientActor) putX509(tx *transaction, r putX509) (messages.Reply, error
 		rotation.Published = false
 		a.stageRotation(changes, rotation)
 	}
-	return messages.X509CredentialSaved{Credential: record.entry}, a.commit(tx, changes)
+	return messages.X509CredentialSaved{Credential: record.entry}, a.keep(tx, changes)
 }

@@ -36,14 +36,6 @@ const (
 	WirePolicyCiphertext
 )
 
-// ReceiveConfig bounds what a conversation keeps to open late messages. A zero
-// field takes its default.
-type ReceiveConfig struct {
-	OutOfOrder uint32 // skipped message keys kept for each sender; default 32
-	MaxForward uint32 // generations a sender may be ahead; default 1000
-	PastEpochs uint32 // epochs whose late application messages can be opened; default 3
-}
-
 // InitClient opens the client with an id, and creates it if the store has none. It
 // answers [ClientReady]. Opening a client again replaces transport and observer.
 type InitClient struct {
@@ -60,7 +52,7 @@ type InitClient struct {
 	Keypairs []ClientID
 	// Profile and Receive are the defaults of conversations created and joined.
 	Profile Profile
-	Receive ReceiveConfig
+	Receive mlsgroup.ReceiveConfig
 	// BasicKeyChange makes conversations that are created or joined from now on accept
 	// commits by which a member with a Basic credential changes its signature key, as
 	// Wire's clients do. It lets any member take over the leaf of another; without it

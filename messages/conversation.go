@@ -16,7 +16,7 @@ type CreateConversation struct {
 	Credential      CredentialRef
 	Profile         Profile
 	WirePolicy      WirePolicy
-	Receive         ReceiveConfig
+	Receive         mlsgroup.ReceiveConfig
 	ExternalSenders []mlsgroup.ExternalSender
 }
 
@@ -33,7 +33,7 @@ type ProcessWelcome struct {
 	RatchetTree []byte
 	Profile     Profile
 	WirePolicy  WirePolicy
-	Receive     ReceiveConfig
+	Receive     mlsgroup.ReceiveConfig
 }
 
 // ConversationJoined answers [ProcessWelcome] and [JoinByExternalCommit].
@@ -58,7 +58,7 @@ type JoinByExternalCommit struct {
 	Credential  CredentialRef // zero means the newest of the suite's scheme
 	Profile     Profile
 	WirePolicy  WirePolicy
-	Receive     ReceiveConfig
+	Receive     mlsgroup.ReceiveConfig
 }
 
 // ProposeJoin asks the members of a conversation to add the client (RFC 9420

@@ -22,7 +22,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(ListCredentials), new(ListKeyPackages), new(ListMembers), new(Member), new(MembersListed), new(MessageDecrypted),
 		new(MarkAsChildOf), new(MarkedAsChild), new(MessageEncrypted), new(MessageRejected), new(Observer), new(PendingProposalCleared), new(ProcessWelcome), new(ProposalCreated),
 		new(ProposeAdd), new(ProposeRemove), new(ProposeUpdate), new(PSKDeleted), new(PSKPut), new(PutPSK),
-		new(ReadConversation), new(ReadData), new(ReceiveConfig), new(Released), new(RemoveCredential), new(RemoveMembers),
+		new(ReadConversation), new(ReadData), new(Released), new(RemoveCredential), new(RemoveMembers),
 		new(SecretExported), new(Sender), new(SetCredential), new(SetData), new(Step), new(Touch),
 		new(Touched), new(TransactionBegun), new(TransactionFailed), new(transactionKey), new(UpdateKeyMaterial), new(Verdict),
 		new(WipeConversation), new(InitProteus), new(ProteusReady), new(ReadProteus), new(ProteusRead), new(CreatePreKey), new(PreKeyCreated),

@@ -61,7 +61,7 @@ func BenchmarkApply(b *testing.B) {
 				b.StopTimer()
 				m := s.Metrics()
 				b.ReportMetric(float64(m.BatchBytes-before.BatchBytes)/float64(b.N), "batch-B/op")
-				b.ReportMetric(float64(m.LogBytes-before.LogBytes)/float64(b.N), "written-B/op")
+				b.ReportMetric(float64(m.LogFileBytes-before.LogFileBytes)/float64(b.N), "written-B/op")
 				b.ReportMetric(float64(m.Syncs-before.Syncs)/float64(b.N), "syncs/op")
 			})
 		}
