@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/conclave-mls/conclave/internal/primitive"
 	"github.com/conclave-mls/conclave/internal/secret"
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/mlsgroup"
@@ -113,7 +114,8 @@ func (r *recordReader) end(what string) error {
 	return nil
 }
 
-// credentialRecord is a credential with its signature key.
+// credentialRecord is a credential with its signature key. An application may bring the
+// private key with a public half behind it, which is neither stored nor signed with.
 type credentialRecord struct {
 	entry   messages.CredentialEntry
 	private secret.Bytes
@@ -127,14 +129,22 @@ func putSecret(changes *store.ChangeSet, key, encoded []byte) {
 }
 
 func (c *credentialRecord) marshal() []byte {
-	credential := c.entry.Credential.Marshal()
-	w := newWriter(len(credential) + len(c.private) + len(c.entry.SignatureKey) + 16)
+	credential, private := c.entry.Credential.Marshal(), c.privateHalf()
+	w := newWriter(len(credential) + len(private) + len(c.entry.SignatureKey) + 16)
 	w.uint16(uint16(c.entry.CipherSuite))
 	w.uint64(uint64(c.entry.CreatedAt.UnixNano()))
 	w.bytes(credential)
-	w.bytes(c.private)
+	w.bytes(private)
 	w.bytes(c.entry.SignatureKey)
 	return w.b
+}
+
+func (c *credentialRecord) privateHalf() secret.Bytes {
+	suite, ok := primitive.Lookup(uint16(c.entry.CipherSuite))
+	if !ok {
+		return c.private
+	}
+	return suite.PrivateHalf(c.private)
 }
 
 func parseCredentialRecord(b []byte) (*credentialRecord, error) {
@@ -167,7 +177,7 @@ func (c *credentialRecord) signer(cs mlsgroup.CipherSuite) *mlsgroup.Signer {
 	return &mlsgroup.Signer{
 		CipherSuite: cs,
 		Credential:  c.entry.Credential,
-		Private:     c.private,
+		Private:     c.privateHalf(),
 		Public:      c.entry.SignatureKey,
 	}
 }

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"bytes"
 	"context"
 	"testing"
 	"time"
@@ -72,4 +73,48 @@ func TestAddCredentialWaits(t *testing.T) {
 		}
 	}
 	t.Error("what was added is not there")
+}
+
+// TestPublicHalfIsNotTrusted brings private keys with another public half behind them:
+// what is signed then would show the private one, or be of nobody.
+func TestPublicHalfIsNotTrusted(t *testing.T) {
+	w := newWorld(t)
+	alice := w.peer("alice")
+	c, _ := w.sys.clients.load(alice.instance)
+	for _, suite := range []mlsgroup.CipherSuite{1, 2, 3, 7} {
+		signer, err := mlsgroup.NewSigner(w.options.Rand, suite, mlsgroup.BasicCredential([]byte("alice")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		long, err := signer.Expanded()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := len(signer.Private); i < len(long.Private); i++ {
+			long.Private[i] ^= 0x55
+		}
+		ref := ask[messages.CredentialAdded](t, w.sys, alice.at(""), messages.AddCredential{CipherSuite: suite, SignaturePrivate: long.Private}).Credential.Ref
+		made := ask[messages.KeyPackagesGenerated](t, w.sys, alice.at(""), messages.GenerateKeyPackages{CipherSuite: suite, Credential: ref, Count: 1})
+		kp, err := mlsgroup.ParseKeyPackage(made.KeyPackages[0].KeyPackage)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(kp.LeafNode.SignatureKey, signer.Public) {
+			t.Errorf("suite %d: another key", suite)
+		}
+		if err := kp.Validate(mlsgroup.Input{Now: w.options.Now()}); err != nil {
+			t.Errorf("suite %d: %v", suite, err)
+		}
+		values, err := w.store.GetMany(c.credentialKey(ref))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored, err := parseCredentialRecord(values[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !stored.private.Equal(signer.Private) {
+			t.Errorf("suite %d: %d bytes are stored of a private key of %d", suite, len(stored.private), len(signer.Private))
+		}
+	}
 }

@@ -74,15 +74,9 @@ func readKeyPair(suite *primitive.Suite, private secret.Bytes) (keyPair, error) 
 		private.Wipe()
 		return keyPair{}, fmt.Errorf("%w: signature key", ErrConfig)
 	}
-	size := ed25519.SeedSize
-	if curve := algorithmOf(suite).curve; curve != nil {
-		size = (curve.Params().BitSize + 7) / 8
-	}
-	if len(private) > size {
-		private[size:].Wipe()
-		private = private[:size]
-	}
-	return keyPair{suite, private, public}, nil
+	half := suite.PrivateHalf(private)
+	private[len(half):].Wipe()
+	return keyPair{suite, half, public}, nil
 }
 
 // publicKey returns the public key as the standard library has it.

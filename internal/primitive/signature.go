@@ -20,6 +20,8 @@ type scheme interface {
 	// ready decodes a public key that verifies more than once, or tells that it
 	// is malformed.
 	ready(pub []byte) (readyKey, bool)
+	// readyBytes is about the memory that such a key takes, in bytes.
+	readyBytes() int
 	// candidate turns privateSize uniform bytes into a private key in place, or
 	// tells that they are none.
 	candidate(private []byte) bool
@@ -71,6 +73,14 @@ func (s *Suite) ExpandSignatureKey(priv secret.Bytes) (secret.Bytes, error) {
 		return nil, ErrKey
 	}
 	return key, nil
+}
+
+// PrivateHalf returns the part of a signature private key that is secret and by itself
+// the whole: of what ExpandSignatureKey returns it leaves out the public key. It shares
+// memory with priv.
+func (s *Suite) PrivateHalf(priv secret.Bytes) secret.Bytes {
+	n := min(len(priv), s.sig.privateSize())
+	return priv[:n:n]
 }
 
 // CheckSignatureKey fails with ErrKey unless pub is a key that can verify

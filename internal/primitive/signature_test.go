@@ -35,6 +35,14 @@ func TestSignatures(t *testing.T) {
 		if again, err := s.SignaturePublicKey(expanded); err != nil || !bytes.Equal(again, pub) {
 			t.Errorf("SignaturePublicKey of an expanded key = %x, %v, want %x", again, err, pub)
 		}
+		for _, key := range []secret.Bytes{priv, expanded} {
+			if half := s.PrivateHalf(key); !half.Equal(priv) {
+				t.Errorf("PrivateHalf of %d bytes = %x, want %x", len(key), []byte(half), []byte(priv))
+			}
+		}
+		if len(expanded) <= len(priv) || s.PrivateHalf(priv[:3]).Equal(priv) {
+			t.Error("the expanded form is no longer than the stored one, or a short key is lengthened")
+		}
 		for n := range 8 {
 			message := material("message", n*50)
 			sig, err := s.Sign(priv, message)
