@@ -81,10 +81,11 @@ const (
 
 // MemoryBytes estimates the memory that the group holds: little without its tree.
 func (g *Group) MemoryBytes() int {
-	if g.tree == nil {
-		return groupBytes
+	n := groupBytes + len(g.signers.list)*g.s.VerificationKeyBytes()
+	if g.tree != nil {
+		n += int(g.head.leafCount) * leafBytes
 	}
-	return groupBytes + int(g.head.leafCount)*leafBytes
+	return n
 }
 
 // Active tells whether the group can send.

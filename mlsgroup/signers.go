@@ -6,8 +6,7 @@ import (
 	"github.com/conclave-mls/conclave/internal/primitive"
 )
 
-// maxSigners bounds the signature keys that a group keeps ready, at about 1.5 KiB
-// each, 5 to 7 KiB with suites 5 and 7.
+// maxSigners bounds the signature keys that a group keeps ready.
 const maxSigners = 16
 
 // signers are the signature keys of those from whom messages came last, in the

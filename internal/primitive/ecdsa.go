@@ -158,6 +158,14 @@ func (s *ecdsaScheme) verifyParts(pub, sig []byte, message [][]byte) bool {
 	return ok && (&ecdsaKey{s: s, key: key}).verifyParts(sig, message...)
 }
 
+func (s *ecdsaScheme) readyBytes() int {
+	if s.table == nil {
+		return 1 << 9
+	}
+	const point, rest = 60, 1 << 10 // beside three coordinates, and beside the points
+	return (3*s.size+point)<<teeth + rest
+}
+
 func (s *ecdsaScheme) ready(pub []byte) (readyKey, bool) {
 	key, ok := s.parse(pub)
 	return &ecdsaKey{s: s, key: key}, ok

@@ -71,6 +71,8 @@ func (ed25519Scheme) verifyParts(pub, sig []byte, message [][]byte) bool {
 	return ed25519Acceptable(pub, sig) && ed25519Engine.verify(pub, sig, message...)
 }
 
+func (ed25519Scheme) readyBytes() int { return 1536 }
+
 func (ed25519Scheme) ready(pub []byte) (readyKey, bool) {
 	if len(pub) != ed25519.PublicKeySize || ed25519Bad((*[32]byte)(pub)) {
 		return nil, false

@@ -75,6 +75,8 @@ func (s ed448Scheme) verifyParts(pub, sig []byte, message [][]byte) bool {
 	return s.verify(pub, slices.Concat(message...), sig)
 }
 
+func (ed448Scheme) readyBytes() int { return 512 }
+
 func (s ed448Scheme) ready(pub []byte) (readyKey, bool) {
 	if !s.check(pub) {
 		return nil, false

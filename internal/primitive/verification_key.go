@@ -2,8 +2,8 @@ package primitive
 
 // VerificationKey is a public signature key made ready to verify many
 // signatures: with Ed25519 a fifth faster than [Suite.Verify] from the second
-// on. It is immutable, safe for concurrent use, and takes about 1.5 KiB with
-// Ed25519.
+// on, with P-384 and P-521 more than twice as fast from the third. It is safe for
+// concurrent use.
 type VerificationKey struct {
 	// ready is nil if the key is malformed: nothing verifies with it.
 	ready readyKey
@@ -24,6 +24,9 @@ func (s *Suite) VerificationKey(pub []byte) *VerificationKey {
 	}
 	return &VerificationKey{ready}
 }
+
+// VerificationKeyBytes is about the memory of a VerificationKey of the suite, in bytes.
+func (s *Suite) VerificationKeyBytes() int { return s.sig.readyBytes() }
 
 // Verify fails with ErrSignature unless sig is the signature of the message by
 // the key. It accepts what [Suite.Verify] accepts.
