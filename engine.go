@@ -138,9 +138,9 @@ func (e *Engine) RandomBytes(length int) ([]byte, error) {
 
 // Metrics are figures of an open engine. The counters start at Open.
 type Metrics struct {
-	Applies      uint64 // batches made durable
-	Syncs        uint64 // disk syncs; Applies divided by Syncs is how many batches shared one
-	BatchBytes   uint64 // bytes of those batches
+	Applies      uint64 // steps made durable
+	Syncs        uint64 // disk syncs; Applies divided by Syncs is how many steps shared one
+	BatchBytes   uint64 // bytes of the batches they were written in
 	LogBytes     uint64 // bytes handed to the store's log, by its own count; 0 in memory
 	LogFileBytes uint64 // bytes written to log files, framing and padding included
 	DiskBytes    uint64 // size of all files of records

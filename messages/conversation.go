@@ -179,7 +179,7 @@ type Sender struct {
 	// leaf certificate. Empty where there is none.
 	ClientID ClientID
 	// Credential and SignatureKey of the sender in the message's epoch, of which
-	// [Identify] makes an identity.
+	// [Identify] makes an identity. They share memory as those of a [Member] do.
 	Credential   mlsgroup.Credential
 	SignatureKey []byte
 }
@@ -345,7 +345,8 @@ type ConversationRead struct {
 // ListMembers lists the members of a conversation. It answers [MembersListed].
 type ListMembers struct{}
 
-// Member is a leaf of a conversation.
+// Member is a leaf of a conversation. Its credential and key share memory with others of the
+// tree, some kilobytes: who keeps them for long clones them. They are not to be changed.
 type Member struct {
 	Leaf         uint32
 	ClientID     ClientID // as in [Sender]
