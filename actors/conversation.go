@@ -22,9 +22,10 @@ type conversation struct {
 	serving *task   // whose step runs now: a panic costs it its answer
 	apart   int     // messages to be opened apart from other conversations', see openApart
 
-	state   *state // committed; nil: not loaded
-	shown   *state // what the published view was made of, or reads like; nil: there is none, see view.go
-	stage   *stage // of the transaction that holds the guard; nil: nobody does
+	state   *state  // committed; nil: not loaded
+	shown   *state  // what the published view was made of, or reads like; nil: there is none, see view.go
+	stage   *stage  // of the transaction that holds the guard; nil: nobody does
+	parked  []*task // reads that wait until its decision is carried out, see view.go
 	sending *sending
 	resend  *resend
 	closed  bool
@@ -106,6 +107,8 @@ func (c *conversation) handle(l letter) {
 		c.settle(l.tx)
 	case abort:
 		c.abort(l.tx)
+	case undecided:
+		c.dropParked(messages.ErrStoreFailed)
 	case sendResult:
 		c.sent(l)
 	case resendDue:
@@ -125,12 +128,14 @@ func (c *conversation) handle(l letter) {
 		}
 		c.closed = true
 		c.stopResend()
+		c.dropParked(messages.ErrClosed)
 		c.close()
 	}
 }
 
 func (c *conversation) stopped() {
 	c.stopResend()
+	c.dropParked(messages.ErrClosed)
 	c.close()
 	c.forgetKeys()
 	c.entry.weigh(0)
@@ -153,7 +158,8 @@ func (c *conversation) forgetKeys() {
 	c.lose()
 }
 
-// take accepts a request. Reads are served at once. Everything else needs the guard;
+// take accepts a request. Reads are served at once, save while a decision is carried
+// out, see view.go. Everything else needs the guard;
 // but while it is held only because a commit is on its way, messages can still be
 // decrypted in the epoch that commit would end.
 func (c *conversation) take(t *task) {
@@ -166,8 +172,7 @@ func (c *conversation) take(t *task) {
 		return
 	}
 	if isRead(t.request) && (t.tx == nil || !c.guard.holds(t.tx)) {
-		reply, err := c.readCommitted(t)
-		t.answer(reply, err)
+		c.readCommitted(t)
 		return
 	}
 	if s := c.sending; s != nil && t.send != 0 && t.send == s.id && !isDecrypt(t.request) {
@@ -433,6 +438,10 @@ func (c *conversation) step(t *task) {
 // waiting, and the commit stays in doubt.
 func (c *conversation) cancel(t *task) {
 	c.queue.cancel(t)
+	if at := slices.Index(c.parked, t); at >= 0 {
+		c.parked = slices.Delete(c.parked, at, at+1)
+		t.answer(nil, t.ctx.Err())
+	}
 	if s := c.sending; s != nil && s.task == t {
 		s.cancel(t.ctx.Err())
 	}
@@ -514,6 +523,7 @@ func (c *conversation) leave(tx *transaction) {
 		defer c.entry.release() // once the resend of what is in doubt holds it
 	}
 	tx.actor.send(settled{c.entry.actor, final})
+	c.serveParked()
 	c.scheduleResend()
 	c.serve()
 }

@@ -43,7 +43,9 @@
 // cycle of waits is found when it closes and one transaction gives way
 // (coordinator.go). Reads outside of the transaction that holds the guard see what is
 // committed, and wait for nobody: those of no transaction are answered by the caller's
-// goroutine, from what the conversation has published (view.go).
+// goroutine, from what the conversation has published (view.go). From the moment that
+// the store has a transaction's changes until they are swapped, a read of what they
+// change may wait for that, and so for the disk.
 //
 // # Commits on their way
 //
@@ -136,5 +138,6 @@
 // A panic in a step costs that request its answer (ErrInternal) and the actor its
 // memory, which it reads back from the store. When the store fails, whoever was being
 // applied is answered ErrOutcomeUnknown, everybody later ErrStoreFailed, and nothing
-// is swapped or released. Close answers what waits with ErrClosed.
+// is swapped or released; a read that waits for the decision is answered ErrStoreFailed.
+// Close answers what waits with ErrClosed.
 package actors

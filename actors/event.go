@@ -12,6 +12,9 @@ type event struct {
 	epoch   *messages.EpochChanged
 	settled *messages.CommitSettled
 	history *messages.HistoryClientCreated
+	// heard is who heard of settled when it was staged. It hears what was released with it
+	// where the client has been opened again with an observer that does not: it is kept no more.
+	heard func(messages.CommitSettled)
 }
 
 func (event) letter() {}
@@ -34,8 +37,14 @@ func (o *events) receive(l letter) {
 		if e.history != nil && observer.HistoryClientCreated != nil {
 			observer.HistoryClientCreated(*e.history)
 		}
-		if e.settled != nil && observer.CommitSettled != nil {
-			observer.CommitSettled(*e.settled)
+		if e.settled != nil {
+			tell := observer.CommitSettled
+			if tell == nil && len(e.settled.Released) > 0 {
+				tell = e.heard
+			}
+			if tell != nil {
+				tell(*e.settled)
+			}
 		}
 		return nil
 	})

@@ -265,8 +265,8 @@ func (c *conversation) accept(st *stage, f *inflight, asked bool) ([]messages.Re
 	var released []messages.Released
 	if asked {
 		released = c.release(st)
-	} else if told != nil && c.client.config.Load().observer.CommitSettled != nil {
-		told.Released = c.release(st)
+	} else if told.heard != nil {
+		told.settled.Released = c.release(st)
 	}
 	if st.tx != nil {
 		if err := c.commit(st); err != nil {
@@ -331,20 +331,20 @@ func (c *conversation) endSettled(s *sending, accepted bool) {
 }
 
 // tellSettled stages the event of a commit that was in doubt and is not any longer, and
-// returns it.
-func (c *conversation) tellSettled(st *stage, f *inflight, accepted bool) *messages.CommitSettled {
+// returns it, zero where there is none.
+func (c *conversation) tellSettled(st *stage, f *inflight, accepted bool) event {
 	for _, s := range []*sending{c.sending, st.answering} {
 		if s != nil && s.f.hash == f.hash {
-			return nil // its operation answers
+			return event{} // its operation answers
 		}
 	}
 	e := c.settledEvent(f, accepted)
 	st.events = append(st.events, e)
-	return e.settled
+	return e
 }
 
 func (c *conversation) settledEvent(f *inflight, accepted bool) event {
-	return event{to: c.client, settled: &messages.CommitSettled{
+	return event{to: c.client, heard: c.client.config.Load().observer.CommitSettled, settled: &messages.CommitSettled{
 		Instance: c.client.instance, Conversation: c.id, Epoch: f.epoch, Hash: f.hash, Accepted: accepted,
 	}}
 }

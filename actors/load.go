@@ -17,17 +17,35 @@ import (
 // the head of the group and what is in flight. All else is read when a step asks for
 // it. What a transaction of an earlier run had staged before its commit left is
 // applied first, as that run has ended.
+//
+// While a transaction is being applied here what is read is partly of before and partly
+// of after, so then it answers errApplying.
 func (c *conversation) load() error {
 	if c.state != nil {
 		return nil
 	}
+	if c.applying() {
+		return errApplying
+	}
 	s, err := c.loadState()
+	if c.applying() {
+		return errApplying
+	}
 	if err != nil {
 		return err
 	}
 	c.state = s
 	c.publish()
 	return nil
+}
+
+// errApplying says that the store may be ahead of what is in memory.
+var errApplying = fmt.Errorf("%w: a transaction is being applied", messages.ErrInternal)
+
+// applying tells whether the store may be ahead of what is in memory: it has been given
+// what is staged, and the decision is not carried out here.
+func (c *conversation) applying() bool {
+	return c.stage != nil && c.stage.voted && c.stage.tx.applying.Load()
 }
 
 func (c *conversation) loadState() (*state, error) {

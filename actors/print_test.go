@@ -23,7 +23,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(resource), new(result), new(rotate), new(run), new(sending), new(sendResult),
 		new(settle), new(settleCommit), new(settled), new(spendKeyPackage), new(stage), new(state), new(table[int, *client]), new(stripe[int, *client]),
 		new(stepDone), new(System), new(takeKeyPackage), new(task), new(touchConversation), new(transaction),
-		new(transactionActor), new(workers), new(transactionEnded), new(twoPhase), new(useCredential), new(view), new(vote), new(voting), new(waitGraph),
+		new(transactionActor), new(workers), new(transactionEnded), new(twoPhase), new(useCredential), new(view), new(undecided), new(vote), new(voting), new(waitGraph),
 		new(wake), new(work), new(writer), new(session), new(sessionStage), new(reservation), new(encryptStep), new(envelopeMade),
 		new(decryptStep), new(messageOpened), new(beginStep), new(adoptSession), new(sessionAdopted), new(deleteStep), new(readStep),
 		new(readIdentity), new(identityRead), new(takePreKey), new(preKeyTaken), new(spendPreKey), new(adoptIdentity), new(adoptPreKey),

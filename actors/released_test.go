@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/conclave-mls/conclave/internal/secret"
 	"github.com/conclave-mls/conclave/messages"
@@ -78,6 +79,51 @@ func TestReleasedInTheBackground(t *testing.T) {
 			bob.expectText(conv, alice.encrypt(alice.at(conv), "after"), "after")
 			agree(t, conv, alice, bob)
 		})
+	}
+}
+
+// TestReleasedToWhoHeard lets a join be settled by nobody's call while a commit is kept, and
+// opens the client again with an observer that does not hear of settlements before the event
+// is told. What was released with it is kept no more, so who heard before is told.
+func TestReleasedToWhoHeard(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.RetryPause = 1 })
+	alice, bob := w.peer("alice"), w.peer("bob")
+	alice.create(conv)
+	settled := make(chan messages.CommitSettled, 1)
+	open := messages.InitClient{ClientID: "bob", Transport: &connection{w.service, "bob"}}
+	again := open
+	open.Observer = messages.Observer{
+		// It comes before the settlement, and holds that up.
+		EpochChanged: func(messages.EpochChanged) {
+			if _, err := w.sys.Ask(context.Background(), messages.Address{}, again); err != nil {
+				t.Error(err)
+			}
+		},
+		CommitSettled: func(s messages.CommitSettled) { settled <- s },
+	}
+	ask[messages.ClientReady](t, w.sys, messages.Address{}, open)
+	info := ask[messages.GroupInfoExported](t, w.sys, alice.at(conv), messages.ExportGroupInfo{}).GroupInfo
+	w.service.set(func(ctx context.Context, from string, b messages.CommitBundle) (messages.Verdict, error) {
+		if from == "bob" {
+			return w.lost(true)(ctx, from, b)
+		}
+		return messages.Verdict{}, nil
+	})
+	wantErrorAs[*messages.CommitInDoubt](t, bob.try(bob.at(""), messages.JoinByExternalCommit{GroupInfo: info}))
+	alice.sync(conv)
+	ask[messages.ProposalCreated](t, w.sys, alice.at(conv), messages.ProposeAdd{KeyPackage: w.peer("carol").keyPackage()})
+	ask[messages.CommitMerged](t, w.sys, alice.at(conv), messages.CommitPendingProposals{})
+	if got := bob.decrypt(bob.at(conv), w.service.last(conv).Commit).Outcome; got != messages.OutcomeUnmergedPendingGroup {
+		t.Fatalf("got %v before the join is settled", got)
+	}
+	w.service.set(nil)
+	select {
+	case s := <-settled:
+		if !s.Accepted || len(s.Released) != 1 || s.Released[0].Message.Outcome != messages.OutcomeBufferedCommit {
+			t.Errorf("the event has %v", s.Released)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("nobody is told what was released")
 	}
 }
 

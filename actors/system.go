@@ -159,6 +159,9 @@ type place struct {
 	client *client
 	tx     *transaction           // nil: a single call
 	send   messages.TransactionID // of a callback's single call, else 0
+	// entered tells that a step of the transaction is under way which these are parts of:
+	// all of them come before its end.
+	entered bool
 }
 
 // askClient sends a request to the client's actor.
@@ -172,7 +175,7 @@ func (s *System) askPKI(ctx context.Context, at place, r messages.Request) (mess
 }
 
 func (s *System) askKeeper(ctx context.Context, at place, to ref, r messages.Request) (messages.Reply, error) {
-	if at.tx != nil {
+	if at.tx != nil && !at.entered {
 		if err := at.tx.enter(); err != nil {
 			return nil, err
 		}
@@ -195,7 +198,7 @@ func (s *System) askConversation(ctx context.Context, at place, id messages.Conv
 
 // askEntry sends a task to the actor of a row of the routing table.
 func (s *System) askEntry(ctx context.Context, at place, key entryKey, t *task) (messages.Reply, error) {
-	if at.tx != nil {
+	if at.tx != nil && !at.entered {
 		if err := at.tx.enter(); err != nil {
 			return nil, err
 		}

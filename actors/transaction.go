@@ -20,6 +20,11 @@ type transaction struct {
 	steps atomic.Uint64
 	// sent tells that a commit has left on its behalf: a bad victim.
 	sent atomic.Bool
+	// applying tells that the store has been given all that was staged, and has not
+	// refused it: the store may be ahead of the participants' memory.
+	applying atomic.Bool
+	// decided tells that it is durable. Some participants may have been told, others not.
+	decided atomic.Bool
 	// trusted is whom the client trusts by what the transaction has staged, nil where it
 	// has staged nothing of that.
 	trusted atomic.Pointer[pki.Snapshot]
@@ -124,11 +129,16 @@ type (
 	settle struct{ tx *transaction }
 	// abort: drop what it staged.
 	abort struct{ tx *transaction }
+	// undecided: nobody knows whether its changes are durable, and neither settle nor
+	// abort will come.
+	undecided struct{ tx *transaction }
 )
 
 func (prepare) letter() {}
 func (settle) letter()  {}
 func (abort) letter()   {}
+
+func (undecided) letter() {}
 
 // transactionActor runs one transaction: it gathers participants, and carries out
 // what its twoPhase orders. It is a child of the coordinator in all but protoactor's
@@ -224,12 +234,22 @@ func (a *transactionActor) carryOut(o order) {
 		case orderAbort:
 			a.tell(abort{a.tx})
 		case orderApply:
+			a.tx.applying.Store(true)
 			err := safely(a.sys.log, "apply", func() error { return a.sys.apply(a.machine.changes()...) })
 			if errors.Is(err, messages.ErrInternal) {
 				a.sys.failed.Store(true) // nobody knows what the store did
 				err = fmt.Errorf("%w: %w", messages.ErrOutcomeUnknown, err)
 			}
-			o = a.machine.applied(err, errors.Is(err, messages.ErrOutcomeUnknown))
+			unknown := errors.Is(err, messages.ErrOutcomeUnknown)
+			switch {
+			case err == nil:
+				a.tx.decided.Store(true) // before anybody is told
+			case unknown:
+				a.tell(undecided{a.tx})
+			default:
+				a.tx.applying.Store(false)
+			}
+			o = a.machine.applied(err, unknown)
 			continue
 		}
 		return

@@ -70,16 +70,22 @@ const (
 )
 
 // enlist adds a participant at its first touch. One that comes when the decision is
-// over is told to abort at once: the step that touched it can no longer count.
+// over is told to abort at once: the step that touched it can no longer count. So is one
+// that has aborted already and comes again, by a step that was behind.
 func (t *twoPhase) enlist(r ref) order {
-	if t.index(r) >= 0 {
+	i := t.index(r)
+	again := i >= 0
+	if again && (t.participants[i].asked || t.phase != phaseAborting && t.phase != phaseEnded) {
 		return orderNone
 	}
-	t.participants = append(t.participants, participant{ref: r})
+	if !again {
+		i = len(t.participants)
+		t.participants = append(t.participants, participant{ref: r})
+	}
 	if t.phase == phaseOpen {
 		return orderNone
 	}
-	t.expect(len(t.participants) - 1)
+	t.expect(i)
 	if t.phase == phaseEnded {
 		t.phase = phaseAborting
 	}

@@ -132,12 +132,79 @@ func (s *System) readConversation(ctx context.Context, at place, id messages.Con
 }
 
 // readCommitted serves a read outside the transaction that holds the guard: from
-// what is durable.
-func (c *conversation) readCommitted(t *task) (messages.Reply, error) {
+// what is durable. Once that has voted there are three times:
+//
+//   - Until its changes are given to the store, memory and store agree, and the read may
+//     not wait: the vote of another participant may wait for who asks. What is loaded
+//     counts if that time was not over when all had been loaded, and is not kept.
+//   - Until they are durable, the store is ahead of memory. What is all in memory is
+//     answered from there, other reads are parked.
+//   - Until the decision is carried out here, all are parked: who asks may have seen it
+//     at another conversation.
+//
+// What is parked waits for the store alone.
+func (c *conversation) readCommitted(t *task) {
+	reply, err := c.readBefore(t.request)
+	if !errors.Is(err, errApplying) {
+		t.answer(reply, err)
+		return
+	}
+	if c.sys.failed.Load() {
+		t.answer(nil, messages.ErrStoreFailed) // the decision may never come
+		return
+	}
+	c.parked = append(c.parked, t)
+}
+
+// readBefore reads what was before the decision, or answers errApplying.
+func (c *conversation) readBefore(r messages.Request) (messages.Reply, error) {
+	st := c.stage
+	if st == nil || !st.voted {
+		if err := c.load(); err != nil {
+			return nil, err
+		}
+		return c.read(&stage{state: c.state}, r)
+	}
+	if st.tx.decided.Load() {
+		return nil, errApplying
+	}
 	if err := c.load(); err != nil {
 		return nil, err
 	}
-	return c.read(&stage{state: c.state}, t.request)
+	reply, err := c.state.read(c.client, r)
+	var need *mlsgroup.Need
+	if !errors.As(err, &need) && !errors.Is(err, errSigns) {
+		return reply, err
+	}
+	if c.applying() {
+		return nil, errApplying
+	}
+	apart := *c.state // so that nothing that is loaded is kept
+	reply, err = c.read(&stage{state: &apart}, r)
+	if c.applying() {
+		return nil, errApplying
+	}
+	return reply, err
+}
+
+// serveParked serves the reads that waited for a decision, which has been carried out.
+func (c *conversation) serveParked() {
+	parked := c.parked
+	c.parked = nil
+	for _, t := range parked {
+		if err := safely(c.sys.log, "read", func() error { c.take(t); return nil }); err != nil {
+			c.lose()
+			t.answer(nil, err)
+		}
+	}
+}
+
+// dropParked answers the reads that wait for a decision with an error.
+func (c *conversation) dropParked(err error) {
+	for _, t := range c.parked {
+		t.answer(nil, err)
+	}
+	c.parked = nil
 }
 
 // read serves a read on a stage, and loads what it lacks.

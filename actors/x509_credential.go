@@ -61,7 +61,13 @@ func (s *System) saveX509Credential(ctx context.Context, at place, r messages.Sa
 	if len(chain) > 1 {
 		// Two actors stage a part each, and what the one has staged in the caller's
 		// transaction it does not take back when the other refuses. So the other is asked
-		// first, and when it has agreed nothing ends the operation half way.
+		// first, and when it has agreed nothing ends the operation half way, also no Finish
+		// that comes in between.
+		if err := at.tx.enter(); err != nil {
+			return nil, err
+		}
+		defer at.tx.leave()
+		at.entered = true
 		put.try = true
 		if _, err := s.askClient(ctx, at, put); err != nil {
 			return nil, err
