@@ -16,45 +16,51 @@ import (
 // order is asked for, and nothing is ordered or certified again.
 func TestEnrollFinalizedBefore(t *testing.T) {
 	for name, killed := range map[string]bool{"lost answer": false, "killed": true} {
-		t.Run(name, func(t *testing.T) {
-			o, fs := newOffice(t), crashfs.New()
-			engine, err := conclave.OpenOn(t.Context(), fs, crashDir, crashOptions())
-			must1(t, engine, err)
-			finalized := 0
-			o.Alter = func(r enrollment.Request, a *enrollment.Response) {
-				if !strings.HasSuffix(r.URL, "/finalize") {
-					return
-				}
-				if finalized++; finalized > 1 {
-					nonce := a.Header["Replay-Nonce"]
-					*a = acmetest.Problem(http.StatusForbidden, "orderNotReady", "the order is valid")
-					a.Header["Replay-Nonce"] = nonce
-				}
+		for nonces, nonceless := range map[string]bool{"": false, ", refused without a nonce": true} { // which it need not bring (RFC 8555 section 6.5)
+			t.Run(name+nonces, func(t *testing.T) { testEnrollFinalizedBefore(t, killed, nonceless) })
+		}
+	}
+}
+
+func testEnrollFinalizedBefore(t *testing.T, killed, nonceless bool) {
+	o, fs := newOffice(t), crashfs.New()
+	engine, err := conclave.OpenOn(t.Context(), fs, crashDir, crashOptions())
+	must1(t, engine, err)
+	finalized := 0
+	o.Alter = func(r enrollment.Request, a *enrollment.Response) {
+		if !strings.HasSuffix(r.URL, "/finalize") {
+			return
+		}
+		if finalized++; finalized > 1 {
+			nonce := a.Header["Replay-Nonce"]
+			*a = acmetest.Problem(http.StatusForbidden, "orderNotReady", "the order is valid")
+			if !nonceless {
+				a.Header["Replay-Nonce"] = nonce
 			}
-			o.fail = func(_ string, before bool) error {
-				if before || finalized != 1 {
-					return nil
-				}
-				o.fail = nil
-				if killed {
-					engine.Kill()
-				}
-				return errKilled
-			}
-			_, err = o.client(engine, conclave.ClientOptions{NoCredential: true}).Enroll(t.Context(), o.options(), o.hooks())
-			if killed == (err == nil) {
-				t.Fatal(err)
-			}
-			if !killed {
-				if err := engine.Close(); err != nil {
-					t.Fatal(err)
-				}
-			}
-			o.resume(fs)
-			if s := o.Stats(); s.Orders != 1 || finalized != 2 {
-				t.Errorf("the server saw %+v, and %d times finalize", s, finalized)
-			}
-		})
+		}
+	}
+	o.fail = func(_ string, before bool) error {
+		if before || finalized != 1 {
+			return nil
+		}
+		o.fail = nil
+		if killed {
+			engine.Kill()
+		}
+		return errKilled
+	}
+	_, err = o.client(engine, conclave.ClientOptions{NoCredential: true}).Enroll(t.Context(), o.options(), o.hooks())
+	if killed == (err == nil) {
+		t.Fatal(err)
+	}
+	if !killed {
+		if err := engine.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.resume(fs)
+	if s := o.Stats(); s.Orders != 1 || finalized != 2 {
+		t.Errorf("the server saw %+v, and %d times finalize", s, finalized)
 	}
 }
 

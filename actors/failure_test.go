@@ -550,3 +550,14 @@ func scenario(w *world, alice, bob *peer, kp []byte, messageOf map[messages.Conv
 }
 
 var _ io.Reader = (*brittle)(nil)
+
+// TestSleepEnds: where the wait is over when the pause is, the wait counts.
+func TestSleepEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		if sleep(ctx, 0) {
+			t.Fatal("it would go on")
+		}
+	}
+}

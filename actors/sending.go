@@ -147,13 +147,13 @@ func callTransport(s *System, f func() (messages.Verdict, error)) (messages.Verd
 	return verdict, err
 }
 
-// sleep waits, and tells whether it waited to the end.
+// sleep waits, and tells whether it waited to the end and the context has not ended.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return true
+		return ctx.Err() == nil // both may have come
 	case <-ctx.Done():
 		return false
 	}

@@ -134,7 +134,9 @@ func (e *Enrollment) Receive(now time.Time, response Response) (wait time.Durati
 	nonce, nonceErr := next.freshNonce(response.Header)
 	if !slices.Contains(r.status, response.Status) {
 		problem := readProblem(at, response)
-		if at == StepFinalize && nonceErr == nil && isOrderNotReady(problem) && next.polls < maxPolls {
+		// An error response may come without a nonce (RFC 8555 section 6.5); then one is asked for.
+		nonceless := errors.Is(nonceErr, ErrNonceMissing)
+		if at == StepFinalize && (nonceErr == nil || nonceless) && isOrderNotReady(problem) && next.polls < maxPolls {
 			return e.later(nonce, response.Header), nil
 		}
 		if r.method != "POST" || nonceErr != nil || !isBadNonce(problem) {

@@ -2,6 +2,7 @@ package enrollment_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -19,40 +20,73 @@ func notReady(r *enrollment.Response) {
 // order is asked for, and the certificate is there or comes.
 func TestFinalizeTwice(t *testing.T) {
 	for _, processing := range []int{0, 3} {
+		for _, nonceless := range []bool{false, true} { // an error response need not bring one (RFC 8555 section 6.5)
+			t.Run(fmt.Sprintf("%d processing, nonceless %t", processing, nonceless), func(t *testing.T) { testFinalizeTwice(t, processing, nonceless) })
+		}
+	}
+}
+
+func testFinalizeTwice(t *testing.T, processing int, nonceless bool) {
+	w := newWorld(t, 1)
+	w.until(enrollment.StepFinalize)
+	r, err := w.e.Request(w.now)
+	w.must(err)
+	w.ca.Do(r) // lost
+	w.e.Retry()
+	w.until(enrollment.StepFinalize) // the lost answer had the nonce
+	r, err = w.e.Request(w.now)
+	w.must(err)
+	response := w.ca.Do(r)
+	notReady(&response)
+	response.Header["Retry-After"] = []string{"5"}
+	next := enrollment.StepOrderCheck
+	if nonceless {
+		delete(response.Header, "Replay-Nonce")
+		next = enrollment.StepNonce
+	}
+	if wait, err := w.e.Receive(w.now, response); err != nil || wait != 5*time.Second || w.e.Step() != next {
+		t.Fatalf("wait %v, at %v: %v", wait, w.e.Step(), err)
+	}
+	if w.e, err = enrollment.Unmarshal(w.stash()); err != nil { // the process may end there
+		t.Fatal(err)
+	}
+	w.until(enrollment.StepOrderCheck)
+	for range processing {
+		r, err := w.e.Request(w.now)
+		w.must(err)
+		response := w.ca.Do(r)
+		set("status", "processing")(&response)
+		if wait, err := w.e.Receive(w.now, response); err != nil || wait == 0 || w.e.Step() != enrollment.StepOrderCheck {
+			t.Fatalf("wait %v, at %v: %v", wait, w.e.Step(), err)
+		}
+	}
+	w.must(w.advance())
+	if w.e.Step() != enrollment.StepCertificate {
+		t.Errorf("a valid order leads to %v", w.e.Step())
+	}
+	w.until(enrollment.StepIssued)
+	if _, err := w.e.Issued(w.now, w.trust); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFinalizeTwiceBadNonce has the refusal bring a nonce that cannot be one, or was one before: the refusal stays an error.
+func TestFinalizeTwiceBadNonce(t *testing.T) {
+	for what, nonces := range map[string]func(spent string) []string{
+		"used before": func(spent string) []string { return []string{spent} },
+		"malformed":   func(string) []string { return []string{"no nonce!"} },
+		"two":         func(string) []string { return []string{"b25l", "dHdv"} },
+	} {
 		w := newWorld(t, 1)
 		w.until(enrollment.StepFinalize)
 		r, err := w.e.Request(w.now)
 		w.must(err)
-		w.ca.Do(r) // lost
-		w.e.Retry()
-		w.until(enrollment.StepFinalize) // the lost answer had the nonce
-		r, err = w.e.Request(w.now)
-		w.must(err)
 		response := w.ca.Do(r)
 		notReady(&response)
-		response.Header["Retry-After"] = []string{"5"}
-		if wait, err := w.e.Receive(w.now, response); err != nil || wait != 5*time.Second || w.e.Step() != enrollment.StepOrderCheck {
-			t.Fatalf("wait %v, at %v: %v", wait, w.e.Step(), err)
-		}
-		if w.e, err = enrollment.Unmarshal(w.stash()); err != nil { // the process may end there
-			t.Fatal(err)
-		}
-		for range processing {
-			r, err := w.e.Request(w.now)
-			w.must(err)
-			response := w.ca.Do(r)
-			set("status", "processing")(&response)
-			if wait, err := w.e.Receive(w.now, response); err != nil || wait == 0 || w.e.Step() != enrollment.StepOrderCheck {
-				t.Fatalf("wait %v, at %v: %v", wait, w.e.Step(), err)
-			}
-		}
-		w.must(w.advance())
-		if w.e.Step() != enrollment.StepCertificate {
-			t.Errorf("a valid order leads to %v", w.e.Step())
-		}
-		w.until(enrollment.StepIssued)
-		if _, err := w.e.Issued(w.now, w.trust); err != nil {
-			t.Error(err)
+		response.Header["Replay-Nonce"] = nonces(readJWS(t, r.Body).protected["nonce"].(string))
+		var problem *enrollment.Problem
+		if _, err := w.e.Receive(w.now, response); !errors.As(err, &problem) || !w.e.Waiting() || w.e.Step() != enrollment.StepFinalize {
+			t.Errorf("%s: at %v: %v", what, w.e.Step(), err)
 		}
 	}
 }

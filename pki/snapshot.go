@@ -123,6 +123,9 @@ func (s *Snapshot) WithIntermediates(now time.Time, ders ...[]byte) (*Snapshot, 
 	if err != nil || len(added) == 0 {
 		return next, err
 	}
+	if err := next.checkRoom(added); err != nil {
+		return nil, err
+	}
 	for _, a := range added {
 		if err := next.verifyAuthority(a, now); err != nil {
 			return nil, err
@@ -135,23 +138,32 @@ func (s *Snapshot) WithIntermediates(now time.Time, ders ...[]byte) (*Snapshot, 
 // anchor now. Others stay out and refuse nothing: an issuer sends the same chain to everybody, and with it a cross-certificate of a trust anchor that
 // not everybody has.
 func (s *Snapshot) WithIssued(chain [][]byte, now time.Time) (*Snapshot, error) {
-	if len(chain) == 0 {
-		return nil, fmt.Errorf("%w: chain of 0", ErrMalformed)
+	if len(chain) == 0 || len(chain) > MaxChainLength {
+		return nil, fmt.Errorf("%w: chain of %d", ErrMalformed, len(chain))
 	}
 	all, added, err := s.adding(chain[1:])
 	if err != nil {
 		return nil, err
 	}
-	next, n := all, len(added)
-	stray := slices.DeleteFunc(added, func(a *authority) bool { return all.verifyAuthority(a, now) == nil })
-	switch len(stray) {
-	case 0:
-	case n:
+	var kept, stray []*authority
+	for _, a := range added {
+		if all.verifyAuthority(a, now) == nil {
+			kept = append(kept, a)
+		} else {
+			stray = append(stray, a)
+		}
+	}
+	next := all
+	switch {
+	case len(kept) == 0:
 		next = s
-	default:
+	case len(stray) > 0:
 		next = all.clone()
 		next.intermediates = slices.DeleteFunc(next.intermediates, func(a *authority) bool { return slices.ContainsFunc(stray, a.equal) })
 		next.index()
+	}
+	if err := next.checkRoom(kept); err != nil {
+		return nil, err
 	}
 	if err := next.decideUnlisted(next.judgeLeaf(chain[0], nil), now); err != nil {
 		return nil, err
@@ -159,7 +171,8 @@ func (s *Snapshot) WithIssued(chain [][]byte, now time.Time) (*Snapshot, error) 
 	return next, nil
 }
 
-// adding returns a snapshot with more intermediates, which are still to be verified, and which of them are new: s itself if none is.
+// adding returns a snapshot with more intermediates, which are still to be verified and to be given room, and which of them are new: s itself if none is.
+// It does not bound how many they are.
 func (s *Snapshot) adding(ders [][]byte) (next *Snapshot, added []*authority, err error) {
 	if len(s.anchors) == 0 {
 		return nil, nil, ErrNoTrustAnchor
@@ -173,15 +186,9 @@ func (s *Snapshot) adding(ders [][]byte) (next *Snapshot, added []*authority, er
 		if slices.ContainsFunc(next.anchors, a.equal) {
 			continue
 		}
-		if len(a.cert.SubjectKeyId) == 0 {
-			return nil, nil, ErrMissingKeyID
-		}
 		i, found := slices.BinarySearchFunc(next.intermediates, a, compareAuthorities)
 		if found {
 			continue
-		}
-		if len(next.intermediates) == MaxIntermediates {
-			return nil, nil, fmt.Errorf("%w: intermediates", ErrFull)
 		}
 		next.intermediates = slices.Insert(next.intermediates, i, a)
 		added = append(added, a)
@@ -190,6 +197,17 @@ func (s *Snapshot) adding(ders [][]byte) (next *Snapshot, added []*authority, er
 		return s, nil, nil
 	}
 	return next.index(), added, nil
+}
+
+// checkRoom checks the intermediates that were added and are to stay, and that there is room for them.
+func (s *Snapshot) checkRoom(added []*authority) error {
+	if slices.ContainsFunc(added, func(a *authority) bool { return len(a.cert.SubjectKeyId) == 0 }) {
+		return ErrMissingKeyID
+	}
+	if len(added) > 0 && len(s.intermediates) > MaxIntermediates {
+		return fmt.Errorf("%w: intermediates", ErrFull)
+	}
+	return nil
 }
 
 func newAuthority(der []byte) (*authority, error) {

@@ -3,6 +3,7 @@ package pki
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/pem"
@@ -143,6 +144,50 @@ func TestIssuedCrossCertificate(t *testing.T) {
 	wantErr(t, err, ErrNoPath)
 	_, err = one.WithIssued([][]byte{leaf.cert.Raw, cross.cert.Raw}, noon)
 	wantErr(t, err, ErrNoPath)
+}
+
+// TestIssuedStraysTakeNoRoom registers a chain with certificates that lead nowhere where there is room for its good one only, and with one that could not be
+// registered if it led anywhere.
+func TestIssuedStraysTakeNoRoom(t *testing.T) {
+	root, other := authorityOf(t, "root", nil, nil), authorityOf(t, "other", nil, nil)
+	issuer := authorityOf(t, "issuer", root, nil)
+	leaf := leafOf(t, "leaf", issuer, nil)
+	s := trusting(t, New(Policy{}, nil), root.cert.Raw)
+	filler, err := newAuthority(authorityOf(t, "filler", root, nil).cert.Raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range MaxIntermediates - 1 {
+		a := *filler
+		a.id = [sha256.Size]byte{0, byte(i >> 8), byte(i)}
+		s.intermediates = append(s.intermediates, &a)
+	}
+	strays := [][]byte{authorityOf(t, "stray", other, nil).cert.Raw, authorityOf(t, "another", other, nil).cert.Raw, file(t, "nokeyid.pem")}
+	chain := append(append([][]byte{leaf.cert.Raw}, strays...), issuer.cert.Raw)
+	full, err := s.WithIssued(chain, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(full.intermediates); n != MaxIntermediates {
+		t.Errorf("%d intermediates, want %d", n, MaxIntermediates)
+	}
+	wantErr(t, full.Verify(chain, noon), nil)
+	if again, err := full.WithIssued(chain, noon); again != full || err != nil {
+		t.Errorf("nothing new, and yet another snapshot: %v", err)
+	}
+	if _, err := s.WithIssued([][]byte{leaf.cert.Raw, file(t, "nokeyid.pem"), issuer.cert.Raw}, noon); err != nil {
+		t.Errorf("a stray one without identifier: %v", err)
+	}
+	// What does lead to an anchor needs room.
+	below := authorityOf(t, "below", issuer, nil)
+	_, err = full.WithIssued([][]byte{leafOf(t, "leaf", below, nil).cert.Raw, below.cert.Raw}, noon)
+	wantErr(t, err, ErrFull)
+	_, err = full.WithIntermediates(noon, below.cert.Raw)
+	wantErr(t, err, ErrFull)
+	// And an identifier of its key.
+	known := trusting(t, s, file(t, "root-P-256.pem"))
+	_, err = known.WithIssued(append([][]byte{leaf.cert.Raw, file(t, "nokeyid.pem")}, issuer.cert.Raw), noon)
+	wantErr(t, err, ErrMissingKeyID)
 }
 
 // TestIntermediateWithoutKeyID takes the subject key identifier from a certificate that OpenSSL has made, which crypto/x509 would not leave out.

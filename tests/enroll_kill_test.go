@@ -31,9 +31,9 @@ const (
 func TestEnrollKill(t *testing.T) {
 	stride := 1
 	if testing.Short() {
-		stride = 6
+		stride = 5 // odd, so that calls and answers take turns
 	}
-	kills := 0
+	kills, answers := 0, 0
 	for at := 1; ; at += stride {
 		o := &desk{world: acmetest.New(time.Now), killAt: at, killed: make(chan struct{}), dead: make(chan struct{}), done: make(chan int, 1)}
 		dir := t.TempDir()
@@ -41,6 +41,9 @@ func TestEnrollKill(t *testing.T) {
 			break
 		}
 		kills++
+		if at%2 == 0 {
+			answers++
+		}
 		before := o.world.Stats()
 		what := fmt.Sprintf("killed at %s %s", map[bool]string{true: "the answer to", false: "the call of"}[at%2 == 0], o.at)
 		next := &desk{world: o.world, dead: make(chan struct{}), done: make(chan int, 1)}
@@ -63,6 +66,9 @@ func TestEnrollKill(t *testing.T) {
 	}
 	if kills < 28/stride {
 		t.Errorf("only %d kills", kills)
+	}
+	if answers < kills/2 {
+		t.Errorf("only %d of %d kills were between a call and its answer", answers, kills)
 	}
 }
 

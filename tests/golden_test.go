@@ -52,7 +52,7 @@ func TestGolden(t *testing.T) {
 		t.Fatal("no golden engines", err)
 	}
 	for _, dir := range dirs {
-		for _, x := range []extreme.Setting{extreme.Of(0), extreme.Of(7)} {
+		for _, x := range []extreme.Setting{extreme.Of(0), extreme.Of(3)} {
 			t.Run(filepath.Base(dir)+", "+x.Name, func(t *testing.T) { readGolden(t, dir, x) })
 		}
 	}

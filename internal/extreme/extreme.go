@@ -19,19 +19,22 @@ type Setting struct {
 	LeaseGenerations bool
 }
 
-// product is every combination. Each four of it that begin at a multiple of four have every pair of two settings.
+// product has, with any three of the four, each combination of their ends. Each four of it that begin at a multiple of four are two and their opposites, the
+// first with the last: so they have both ends of everything, and of every pair but two the four combinations. Those two, steps with the cache and states with
+// leases, go together in the first four and against each other in the last.
 var product = [...]Setting{
-	{"one at a time, nothing stays", step.One, 1, 1, false},
-	{"one at a time, all stays, leased", step.One, -1, 0, true},
-	{"all at once, nothing stays, leased", step.All, 1, 1, true},
-	{"all at once, all stays", step.All, -1, 0, false},
-	{"one at a time, nothing stays, leased", step.One, 1, 1, true},
-	{"one at a time, all stays", step.One, -1, 0, false},
+	{"one at a time, nothing stays, cached", step.One, 1, 0, false},
 	{"all at once, nothing stays", step.All, 1, 1, false},
-	{"all at once, all stays, leased", step.All, -1, 0, true},
+	{"one at a time, all stays, cached, leased", step.One, -1, 0, true},
+	{"all at once, all stays, leased", step.All, -1, 1, true},
+	{"one at a time, nothing stays, leased", step.One, 1, 1, true},
+	{"all at once, nothing stays, cached, leased", step.All, 1, 0, true},
+	{"one at a time, all stays", step.One, -1, 1, false},
+	{"all at once, all stays, cached", step.All, -1, 0, false},
 }
 
-// Of returns the setting of the nth of some runs that share them out. Any four in a row from a multiple of four meet both ends of everything.
+// Of returns the setting of the nth of some runs that share them out. Any four in a row from a multiple of four meet both ends of everything, and so do the
+// first and the last of them.
 func Of(n uint64) Setting { return product[n%uint64(len(product))] }
 
 // Whole tells whether the settings are not shared out, but every run is to be made in each: where the environment has CONCLAVE_EXTREMES set.
