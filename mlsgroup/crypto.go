@@ -62,11 +62,15 @@ func verifyWithKey(key *primitive.VerificationKey, label string, content, signat
 	return key.Verify(labeled(label, content), signature)
 }
 
-// encryptWithLabel is EncryptWithLabel (RFC 9420 section 5.1.3). The seed is
-// SeedSize fresh random bytes.
-func encryptWithLabel(s *primitive.Suite, pub []byte, label string, context, plaintext []byte, seed secret.Bytes) (HPKECiphertext, error) {
-	kemOutput, ciphertext, err := s.Seal(pub, labeled(label, context), nil, plaintext, seed)
-	return HPKECiphertext{KEMOutput: kemOutput, Ciphertext: ciphertext}, err
+// encryptWithLabel returns EncryptWithLabel (RFC 9420 section 5.1.3) under one label
+// and context, which are hashed once however many it encrypts to. The seed is
+// SeedSize fresh random bytes each time.
+func encryptWithLabel(s *primitive.Suite, label string, context []byte) func(pub, plaintext []byte, seed secret.Bytes) (HPKECiphertext, error) {
+	info := s.NewSealInfo(labeled(label, context))
+	return func(pub, plaintext []byte, seed secret.Bytes) (HPKECiphertext, error) {
+		kemOutput, ciphertext, err := s.SealWithInfo(pub, info, nil, plaintext, seed)
+		return HPKECiphertext{KEMOutput: kemOutput, Ciphertext: ciphertext}, err
+	}
 }
 
 // decryptWithLabel is DecryptWithLabel (RFC 9420 section 5.1.3).

@@ -60,7 +60,7 @@ func sealWelcome(s *primitive.Suite, gi *GroupInfo, joinerSecret, pskSecret secr
 		EncryptedGroupInfo: sealed,
 	}
 	// The context is the same for all and may be as large as the tree.
-	context := s.NewSealInfo(labeled(labelWelcome, sealed))
+	encrypt := encryptWithLabel(s, labelWelcome, sealed)
 	errs := make([]error, len(joiners))
 	if do == nil {
 		do = noDo
@@ -73,7 +73,7 @@ func sealWelcome(s *primitive.Suite, gi *GroupInfo, joinerSecret, pskSecret secr
 		seed := seeds[i*s.SeedSize() : (i+1)*s.SeedSize()]
 		e := &w.Secrets[i]
 		e.NewMember = j.ref
-		e.EncryptedGroupSecrets.KEMOutput, e.EncryptedGroupSecrets.Ciphertext, errs[i] = s.SealWithInfo(j.initKey, context, nil, plain, seed)
+		e.EncryptedGroupSecrets, errs[i] = encrypt(j.initKey, plain, seed)
 	})
 	for i, err := range errs {
 		if err != nil {
