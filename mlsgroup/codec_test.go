@@ -3,6 +3,7 @@ package mlsgroup
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"testing"
 )
 
@@ -19,9 +20,16 @@ func wireTypeOf[T any](name string, read func(*T, *reader), enc func(*T, []byte)
 		if err := parse(b, func(r *reader) { read(&x, r) }); err != nil {
 			return nil, err
 		}
-		return enc(&x, nil), nil
+		b = enc(&x, nil)
+		if sized, ok := any(&x).(interface{ sizeHint() int }); ok && !aboutSized[name] && len(b) > sized.sizeHint() {
+			return nil, fmt.Errorf("%s of %d bytes, its hint says %d", name, len(b), sized.sizeHint())
+		}
+		return b, nil
 	}}
 }
+
+// aboutSized are the types whose sizeHint may be less than the encoded size.
+var aboutSized = map[string]bool{"Commit": true, "FramedContent": true, "Proposal": true, "PublicMessage": true}
 
 // authOfCommit lets FramedContentAuth, whose form depends on a content type,
 // stand in the table.

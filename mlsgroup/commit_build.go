@@ -130,16 +130,17 @@ func (b *commitBuild) build() (*builtCommit, error) {
 		return out, nil
 	}
 	joiners := make([]joiner, len(a.added))
-	for k, i := range a.added {
-		kp := a.list.adds[k]
-		ref, err := kp.Ref()
-		if err != nil {
-			return nil, err
-		}
-		joiners[k] = joiner{ref: ref, initKey: kp.InitKey}
+	err = b.in.doErr(len(joiners), func(k int) (err error) {
+		j, kp := &joiners[k], a.list.adds[k]
+		j.initKey = kp.InitKey
 		if path != nil {
-			joiners[k].pathSecret = path.secretFor(i)
+			j.pathSecret = path.secretFor(a.added[k])
 		}
+		j.ref, err = kp.Ref()
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	out.welcome, err = sealWelcome(s, out.groupInfo, joinerSecret, pskSecret, a.list.psks, joiners, b.in.Rand, b.in.Do)
 	return out, err

@@ -113,7 +113,7 @@ func (kp *KeyPackage) Ref() (KeyPackageRef, error) {
 	if err != nil {
 		return nil, err
 	}
-	return refHash(s, labelKeyPackageRef, kp.append(nil)), nil
+	return refHash(s, labelKeyPackageRef, kp.append(make([]byte, 0, kp.sizeHint()))), nil
 }
 
 // proposalRef returns the hash reference of the proposal that ac carries.

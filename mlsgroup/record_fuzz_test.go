@@ -71,7 +71,11 @@ func FuzzOwnCommitRecord(f *testing.F) {
 		if err != nil {
 			return nil, err
 		}
-		return c.Marshal(), nil
+		b = c.Marshal()
+		if len(b) > c.SizeHint() {
+			return nil, fmt.Errorf("%d bytes, the hint says %d", len(b), c.SizeHint())
+		}
+		return b, nil
 	})
 }
 
