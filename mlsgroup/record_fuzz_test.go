@@ -2,6 +2,7 @@ package mlsgroup
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 )
 
