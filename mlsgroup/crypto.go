@@ -62,9 +62,9 @@ func verifyWithKey(key *primitive.VerificationKey, label string, content, signat
 	return key.Verify(labeled(label, content), signature)
 }
 
-// encryptWithLabel returns EncryptWithLabel (RFC 9420 section 5.1.3) under one label
-// and context, which are hashed once however many it encrypts to. The seed is
-// SeedSize fresh random bytes each time.
+// encryptWithLabel is EncryptWithLabel (RFC 9420 section 5.1.3). The seed is
+// SeedSize fresh random bytes. Label and context are hashed once, however many the
+// function encrypts to that it returns.
 func encryptWithLabel(s *primitive.Suite, label string, context []byte) func(pub, plaintext []byte, seed secret.Bytes) (HPKECiphertext, error) {
 	info := s.NewSealInfo(labeled(label, context))
 	return func(pub, plaintext []byte, seed secret.Bytes) (HPKECiphertext, error) {
