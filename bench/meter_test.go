@@ -59,7 +59,7 @@ func (m *meter) stretch(n int, work func() error) {
 // measure takes a slice of each floor.
 func (m *meter) measure() []timing {
 	m.b.Helper()
-	atLeast := 20 * time.Millisecond
+	atLeast := 50 * time.Millisecond
 	if testing.Short() {
 		atLeast = time.Millisecond
 	}
