@@ -14,7 +14,7 @@ import (
 const about = `usage: go run ./bench/table [flags] [FILE...]
 
 Runs the benchmarks that the table needs, all of them in each round, and prints the table of their medians.
-Needs a quiet machine, the go command, and about a quarter of an hour for five rounds. With files it only reads them.
+Needs a quiet machine, the go command, and about twenty minutes for five rounds. With files it only reads them.
 
 `
 
