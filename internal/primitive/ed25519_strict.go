@@ -125,12 +125,16 @@ func readStrict(list []Signed, do func(n int, f func(i int))) ([]strictEntry, []
 	)
 	do(blocks, func(b int) {
 		first, end := b*strictBlock, min((b+1)*strictBlock, len(list))
-		seed := make([]byte, 0, strictBlock*(sha512.Size+32))
+		keys := make([]curve.EdwardsPoint, end-first)
+		seed := make([]byte, 0, len(keys)*(sha512.Size+32))
 		for i := first; i < end; i++ {
+			e := &entries[i]
 			if i > first && bytes.Equal(list[i].Pub, list[i-1].Pub) {
-				entries[i].a = entries[i-1].a
+				e.a = entries[i-1].a
+			} else if e.a = &keys[i-first]; !decodePoint(e.a, list[i].Pub) {
+				return
 			}
-			if !entries[i].set(&list[i], &seed) {
+			if !e.set(&list[i], &seed) {
 				return
 			}
 		}
@@ -143,16 +147,10 @@ func readStrict(list []Signed, do func(n int, f func(i int))) ([]strictEntry, []
 	return entries, seed, !slices.Contains(good, false)
 }
 
-// set reads a signature and hashes its message; seed takes in all of it.
+// set reads a signature by the key a and hashes its message; seed takes in all of it.
 func (e *strictEntry) set(v *Signed, seed *[]byte) bool {
 	if !ed25519Acceptable(v.Pub, v.Sig) || !decodeScalar(&e.s, v.Sig[32:]) || !decodePoint(&e.p, v.Sig[:32]) {
 		return false
-	}
-	if e.a == nil {
-		e.a = new(curve.EdwardsPoint)
-		if !decodePoint(e.a, v.Pub) {
-			return false
-		}
 	}
 	hash := challenge(&e.k, v.Pub, v.Sig, v.Message)
 	*seed = append(append(*seed, hash[:]...), v.Sig[32:]...)
