@@ -101,7 +101,7 @@ func TestStrictTorsion(t *testing.T) {
 		return list
 	}
 	for torsion := 1; torsion < 8; torsion++ {
-		for _, n := range []int{1, 2, 5, 9} {
+		for _, n := range []int{1, 2, 6} {
 			for place := range n {
 				holds(t, fmt.Sprintf("point %d at %d of %d", torsion, place, n), at(n, place, torsion), false)
 			}
@@ -242,7 +242,7 @@ func TestStrictRandom(t *testing.T) {
 	f := forgers{newForger(t)}
 	rnd := rand.New(rand.NewPCG(1, 2))
 	good, bad := 0, 0
-	for round := range 150 {
+	for round := range 80 {
 		list := make([]Signed, 0, 40)
 		odd := rnd.IntN(3) // how many are not honest
 		for n := range 1 + rnd.IntN(40) {
@@ -274,7 +274,7 @@ func TestStrictRandom(t *testing.T) {
 			bad++
 		}
 	}
-	if good < 50 || bad < 50 {
+	if good < 25 || bad < 25 {
 		t.Errorf("%d good lists and %d bad ones", good, bad)
 	}
 }
