@@ -280,19 +280,16 @@ func parseClientIndex(b []byte) (messages.ClientEntry, error) {
 
 // readAll reads a range of any length, piece by piece.
 func readAll(from store.Reader, r store.Range) ([]store.Record, error) {
-	var all []store.Record
 	r.Limit = store.MaxRange
-	for {
-		piece, err := from.Range(r)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, piece...)
-		if len(piece) < store.MaxRange {
-			return all, nil
-		}
+	all, err := from.Range(r) // mostly the whole of it
+	for piece := all; err == nil && len(piece) == store.MaxRange; all = append(all, piece...) {
 		r.Low = append(piece[len(piece)-1].Key, 0)
+		piece, err = from.Range(r)
 	}
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
 }
 
 // draw fills b with random bytes.

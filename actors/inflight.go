@@ -75,8 +75,6 @@ func (f *inflight) bundle(resend bool) messages.CommitBundle {
 }
 
 func (f *inflight) marshal() (secret.Bytes, error) {
-	own := f.own.Marshal()
-	defer own.Wipe()
 	var before []byte
 	if f.before.Len() > 0 {
 		var err error
@@ -85,14 +83,14 @@ func (f *inflight) marshal() (secret.Bytes, error) {
 		}
 		defer clear(before)
 	}
-	w := newWriter(len(own) + len(before) + len(f.conversation) + len(f.history) + 80)
+	w := newWriter(f.own.SizeHint() + len(before) + len(f.conversation) + len(f.history) + 80)
 	w.uint8(uint8(f.status))
 	w.uint8(flag(f.isJoin))
 	w.uint64(f.incarnation)
 	w.uint64(f.epoch)
 	w.fixed(f.credential[:])
 	w.bytes([]byte(f.conversation))
-	w.bytes(own)
+	w.bytesOf(f.own.Append)
 	w.bytes(before)
 	if f.history != nil {
 		w.bytes(f.history)
@@ -138,8 +136,7 @@ func (c *conversation) putInflight(set *store.ChangeSet, f *inflight) error {
 	if err != nil {
 		return err
 	}
-	set.Put(c.client.inflightKey(c.key, f.hash), b)
-	b.Wipe()
+	set.Take(c.client.inflightKey(c.key, f.hash), b)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 
 	"github.com/conclave-mls/conclave/internal/primitive"
@@ -288,8 +289,10 @@ func (a *clientActor) importKeyPackage(tx *transaction, r messages.ImportKeyPack
 // of both are version 1; the next two are a wire format, 5, or a suite, and suite 5
 // has init keys so long that the one never parses as the other.
 func readKeyPackage(b []byte) (*mlsgroup.KeyPackage, error) {
-	if m, err := mlsgroup.ParseMLSMessage(b); err == nil && m.KeyPackage != nil {
-		return m.KeyPackage, nil
+	if len(b) >= 4 && mlsgroup.WireFormat(binary.BigEndian.Uint16(b[2:])) == mlsgroup.WireFormatKeyPackage {
+		if m, err := mlsgroup.ParseMLSMessage(b); err == nil {
+			return m.KeyPackage, nil
+		}
 	}
 	kp, err := mlsgroup.ParseKeyPackage(b)
 	if err != nil {

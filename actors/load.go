@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -137,12 +138,11 @@ func (c *conversation) fill(st *stage, incarnation uint64, g *mlsgroup.Group, ne
 	for i, part := range need.Parts {
 		loaded[i].Part = part
 		for _, r := range part.Ranges() {
-			records, err := c.readRange(from, incarnation, r)
-			if err != nil {
+			var err error
+			if loaded[i].Records, err = c.readRange(loaded[i].Records, from, incarnation, r); err != nil {
 				return nil, err
 			}
-			loaded[i].Records = append(loaded[i].Records, records...)
-			if len(records) > 0 && part.Alternatives() {
+			if len(loaded[i].Records) > 0 && part.Alternatives() {
 				break
 			}
 		}
@@ -159,8 +159,9 @@ func (c *conversation) fill(st *stage, incarnation uint64, g *mlsgroup.Group, ne
 	return full, nil
 }
 
-// readRange reads a range of a group's records, all of it where it has no limit.
-func (c *conversation) readRange(from store.Reader, incarnation uint64, r mlsgroup.RecordRange) ([]mlsgroup.Record, error) {
+// readRange appends a range of a group's records to dst, all of it where it has no
+// limit.
+func (c *conversation) readRange(dst []mlsgroup.Record, from store.Reader, incarnation uint64, r mlsgroup.RecordRange) ([]mlsgroup.Record, error) {
 	prefix := c.client.keys.Conversation(nil, c.key, incarnation)
 	span := store.Range{
 		Low:   append(prefix[:len(prefix):len(prefix)], r.Low...),
@@ -177,11 +178,11 @@ func (c *conversation) readRange(from store.Reader, incarnation uint64, r mlsgro
 	if err != nil {
 		return nil, c.sys.storeError(err)
 	}
-	records := make([]mlsgroup.Record, len(found))
-	for i, rec := range found {
-		records[i] = mlsgroup.Record{Key: rec.Key[len(prefix):], Value: rec.Value}
+	dst = slices.Grow(dst, len(found))
+	for _, rec := range found {
+		dst = append(dst, mlsgroup.Record{Key: rec.Key[len(prefix):], Value: rec.Value})
 	}
-	return records, nil
+	return dst, nil
 }
 
 // signer returns the key that signs for the own leaf: the credential whose key the

@@ -201,12 +201,17 @@ func (c *conversation) commitOptions(st *stage, r messages.Request) (mlsgroup.Co
 		if len(r.KeyPackages) == 0 {
 			return o, nil, fmt.Errorf("%w: no key packages", messages.ErrInvalidArgument)
 		}
-		for _, b := range r.KeyPackages {
-			kp, err := readKeyPackage(b)
+		o.Proposals = make([]mlsgroup.Proposal, len(r.KeyPackages))
+		errs := make([]error, len(r.KeyPackages))
+		c.sys.options.Do(len(r.KeyPackages), func(i int) {
+			var kp *mlsgroup.KeyPackage
+			kp, errs[i] = readKeyPackage(r.KeyPackages[i])
+			o.Proposals[i] = mlsgroup.Proposal{Type: mlsgroup.ProposalTypeAdd, Add: &mlsgroup.Add{KeyPackage: kp}}
+		})
+		for _, err := range errs {
 			if err != nil {
 				return o, nil, err
 			}
-			o.Proposals = append(o.Proposals, mlsgroup.Proposal{Type: mlsgroup.ProposalTypeAdd, Add: &mlsgroup.Add{KeyPackage: kp}})
 		}
 	case messages.RemoveMembers:
 		leaves, err := c.leavesOf(st, r.ClientIDs)

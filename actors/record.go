@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/conclave-mls/conclave/internal/primitive"
@@ -48,6 +49,16 @@ func (w *writer) uint64(v uint64) { w.b = binary.BigEndian.AppendUint64(w.b, v) 
 func (w *writer) fixed(v []byte)  { w.b = append(w.b, v...) }
 func (w *writer) bytes(v []byte) {
 	w.b = append(binary.AppendUvarint(w.b, uint64(len(v))), v...)
+}
+
+// bytesOf is bytes of what f appends, which is moved by the few bytes that its length
+// takes.
+func (w *writer) bytesOf(f func(b []byte) []byte) {
+	at := len(w.b)
+	w.b = f(w.b)
+	var length [binary.MaxVarintLen64]byte
+	n := binary.PutUvarint(length[:], uint64(len(w.b)-at))
+	w.b = slices.Insert(w.b, at, length[:n]...)
 }
 
 // reader takes a record apart. After the first mistake it reads zeros; end tells.

@@ -32,7 +32,7 @@ import (
 // loadSpent reads what may have been used of the current and later epochs: later, as
 // a transaction can have entered the next epoch, sent in it and been aborted.
 func (c *conversation) loadSpent(s *state) error {
-	records, err := c.readRange(c.sys.store, s.incarnation, mlsgroup.RecordRange{
+	records, err := c.readRange(nil, c.sys.store, s.incarnation, mlsgroup.RecordRange{
 		Low: mlsgroup.ReserveKey(s.group.Epoch()), High: mlsgroup.ReserveKey(math.MaxUint64),
 	})
 	if err != nil {

@@ -218,7 +218,7 @@ func (g *forgedGroup) newPath(e *treeEdit, c forgedCommit, sender LeafIndex, add
 			if c.sealed != nil {
 				plain = c.sealed(plain)
 			}
-			ct, err := encryptWithLabel(g.s, tree.node(x).encryptionKey(), labelUpdatePathNode, next.Marshal(), plain, g.bytes(g.s.SeedSize()))
+			ct, err := encryptWithLabel(g.s, labelUpdatePathNode, next.Marshal())(tree.node(x).encryptionKey(), plain, g.bytes(g.s.SeedSize()))
 			g.must(err)
 			path.Nodes[i].changeCiphertexts(func(list []HPKECiphertext) []HPKECiphertext { return append(list, ct) })
 		}

@@ -37,11 +37,10 @@ type UpdatePath struct {
 // sizeHint is about the encoded size of the proposals and of the path without its
 // leaf, which in a large group are nearly all of a commit.
 func (c *Commit) sizeHint() int {
-	const keyPackage = 400
 	n := 0
 	for i := range c.Proposals {
-		if c.Proposals[i].Proposal != nil {
-			n += keyPackage
+		if p := c.Proposals[i].Proposal; p != nil {
+			n += 1 + p.sizeHint()
 		} else {
 			n += 1 + len(c.Proposals[i].Reference) + 1
 		}
@@ -172,7 +171,7 @@ func (p *UpdatePath) detach() *UpdatePath {
 	if p == nil {
 		return nil
 	}
-	out := &UpdatePath{LeafNode: p.LeafNode.detach(), Nodes: make([]UpdatePathNode, len(p.Nodes))}
+	out := &UpdatePath{LeafNode: p.LeafNode.detach(nil), Nodes: make([]UpdatePathNode, len(p.Nodes))}
 	for i := range p.Nodes {
 		out.Nodes[i] = UpdatePathNode{bytes.Clone(p.Nodes[i].EncryptionKey), p.Nodes[i].EncryptedPathSecret}
 	}

@@ -58,41 +58,16 @@ func (b *commitBuild) build() (*builtCommit, error) {
 	gc := *b.base
 	gc.Epoch++
 	gc.Extensions = a.extensions
-	out := &builtCommit{keys: b.keys}
-
+	path, err := b.path(gc)
+	if err != nil {
+		return nil, err
+	}
+	defer path.wipe()
+	defer path.CommitSecret.Wipe()
+	out := &builtCommit{tree: path.Tree, keys: path.Keys, path: path.Path}
 	fresh := a.fresh
-	var commitSecret secret.Bytes
-	var path *createdPath
-	if b.leaf == nil {
-		out.tree = a.edit.finish(b.in.Do)
-		out.keys = b.keys.prune(out.tree)
-	} else {
-		var err error
-		path, err = a.edit.createPath(pathOptions{
-			Sender: b.committer, Exclude: a.added, Rand: b.in.Rand, Do: b.in.Do,
-			Leaf: func(encryptionKey, parentHash []byte) (*LeafNode, error) {
-				leaf, err := b.leaf(encryptionKey, parentHash)
-				if err != nil {
-					return nil, err
-				}
-				if err := a.rules.check(leaf, b.committer); err != nil {
-					return nil, err
-				}
-				return leaf, b.in.authenticate(leaf, b.replaced)
-			},
-			Context: func(treeHash []byte) ([]byte, error) {
-				gc.TreeHash = treeHash
-				return gc.append(nil), nil
-			},
-		})
-		if err != nil {
-			return nil, err
-		}
-		defer path.wipe()
-		commitSecret = path.CommitSecret
-		defer commitSecret.Wipe()
-		out.tree, out.keys, out.path = path.Tree, path.Keys, path.Path
-		fresh = append(fresh[:len(fresh):len(fresh)], newLeaf{b.committer, path.Path.LeafNode})
+	if out.path != nil {
+		fresh = append(fresh[:len(fresh):len(fresh)], newLeaf{b.committer, out.path.LeafNode})
 	}
 	if err := a.checkTree(out.tree, fresh); err != nil {
 		return nil, err
@@ -116,7 +91,7 @@ func (b *commitBuild) build() (*builtCommit, error) {
 		return nil, err
 	}
 	defer pskSecret.Wipe()
-	es, joinerSecret := newEpochSecrets(s, b.initSecret, commitSecret, pskSecret, gc.append(nil))
+	es, joinerSecret := newEpochSecrets(s, b.initSecret, path.CommitSecret, pskSecret, gc.append(nil))
 	defer joinerSecret.Wipe()
 	out.secrets = es
 	out.ac.Auth.ConfirmationTag = es.confirmationTag(s, gc.ConfirmedTranscriptHash)
@@ -129,20 +104,51 @@ func (b *commitBuild) build() (*builtCommit, error) {
 	if len(a.added) == 0 {
 		return out, nil
 	}
-	joiners := make([]joiner, len(a.added))
-	for k, i := range a.added {
-		kp := a.list.adds[k]
-		ref, err := kp.Ref()
-		if err != nil {
-			return nil, err
-		}
-		joiners[k] = joiner{ref: ref, initKey: kp.InitKey}
-		if path != nil {
-			joiners[k].pathSecret = path.secretFor(i)
-		}
+	joiners, err := b.joiners(path)
+	if err != nil {
+		return nil, err
 	}
 	out.welcome, err = sealWelcome(s, out.groupInfo, joinerSecret, pskSecret, a.list.psks, joiners, b.in.Rand, b.in.Do)
 	return out, err
+}
+
+// path makes the path of the commit that leads to the given context, and without one
+// only the new tree with the keys that the committer keeps in it.
+func (b *commitBuild) path(next GroupContext) (*createdPath, error) {
+	a := b.applied
+	if b.leaf == nil {
+		tree := a.edit.finish(b.in.Do)
+		return &createdPath{sender: b.committer, Tree: tree, Keys: b.keys.prune(tree)}, nil
+	}
+	return a.edit.createPath(pathOptions{
+		Sender: b.committer, Exclude: a.added, Rand: b.in.Rand, Do: b.in.Do,
+		Leaf: func(encryptionKey, parentHash []byte) (*LeafNode, error) {
+			leaf, err := b.leaf(encryptionKey, parentHash)
+			if err != nil {
+				return nil, err
+			}
+			if err := a.rules.check(leaf, b.committer); err != nil {
+				return nil, err
+			}
+			return leaf, b.in.authenticate(leaf, b.replaced)
+		},
+		Context: func(treeHash []byte) ([]byte, error) {
+			next.TreeHash = treeHash
+			return next.append(nil), nil
+		},
+	})
+}
+
+// joiners returns those whom the commit adds, in its order.
+func (b *commitBuild) joiners(path *createdPath) ([]joiner, error) {
+	a := b.applied
+	joiners := make([]joiner, len(a.added))
+	return joiners, b.in.doErr(len(joiners), func(k int) error {
+		kp := a.list.adds[k]
+		ref, err := kp.Ref()
+		joiners[k] = joiner{ref: ref, initKey: kp.InitKey, pathSecret: path.secretFor(a.added[k])}
+		return err
+	})
 }
 
 // own makes the OwnCommit of a built commit, whose message was protected.
@@ -264,26 +270,10 @@ func (g *Group) commit(in *Input, o *CommitOptions, origin *Group, usage Resumpt
 	}
 	nh, nextSigner := h.next(), signer
 	if list.pathRequired() || o.ForcePath || o.Leaf != nil || swept.ownUpdate || !profile.omitPath && !o.OmitPath {
-		leafSigner := signer
-		if o.Leaf != nil && o.Leaf.Signer != nil {
-			leafSigner = o.Leaf.Signer
-			if err := h.checkKeyChange(b.replaced, leafSigner); err != nil {
-				return nil, err
-			}
+		if nextSigner, err = b.withPath(h, o.Leaf, signer); err != nil {
+			return nil, err
 		}
-		b.leaf = func(encryptionKey, parentHash []byte) (*LeafNode, error) {
-			leaf, _, err := o.Leaf.apply(b.replaced, signer, encryptionKey)
-			if err != nil {
-				return nil, err
-			}
-			leaf.Source, leaf.ParentHash = LeafNodeSourceCommit, parentHash
-			return leaf, leaf.sign(g.s, leafSigner, g.GroupID(), h.own)
-		}
-		nh.signatureKey, nextSigner = leafSigner.Public, leafSigner
-		b.infoKey = leafSigner.Private
-		if profile.pathKeySigns {
-			b.framingKey = leafSigner.Private
-		}
+		nh.signatureKey = nextSigner.Public
 	}
 	out, err := b.build()
 	if err != nil {
@@ -313,6 +303,31 @@ func (g *Group) commit(in *Input, o *CommitOptions, origin *Group, usage Resumpt
 	c.After = append(begin, epochRecords(g.tree, out.tree, *g.path, out.keys)...)
 	c.effect = g.effect(applied, h.own, false, out.path)
 	return c, nil
+}
+
+// withPath gives the commit of a member a path, with a leaf that is changed as told.
+// It returns who signs from then on.
+func (b *commitBuild) withPath(h *head, change *LeafChange, signer *Signer) (*Signer, error) {
+	next := signer
+	if change != nil && change.Signer != nil {
+		next = change.Signer
+		if err := h.checkKeyChange(b.replaced, next); err != nil {
+			return nil, err
+		}
+	}
+	b.leaf = func(encryptionKey, parentHash []byte) (*LeafNode, error) {
+		leaf, _, err := change.apply(b.replaced, signer, encryptionKey)
+		if err != nil {
+			return nil, err
+		}
+		leaf.Source, leaf.ParentHash = LeafNodeSourceCommit, parentHash
+		return leaf, leaf.sign(b.s, next, h.context.GroupID, h.own)
+	}
+	b.infoKey = next.Private
+	if h.profile.rules().pathKeySigns {
+		b.framingKey = next.Private
+	}
+	return next, nil
 }
 
 // sealFirst makes the first application message of an epoch that has just been made,

@@ -55,6 +55,15 @@ func ParseCredential(b []byte) (*Credential, error) {
 	return parseClone(b, (*Credential).read)
 }
 
+// sizeHint is no less than the encoded size.
+func (c *Credential) sizeHint() int {
+	n := 6 + len(c.Identity) + len(c.Opaque)
+	for _, cert := range c.Certificates {
+		n += 4 + len(cert)
+	}
+	return n
+}
+
 func (c *Credential) append(b []byte) []byte {
 	b = appendUint16(b, uint16(c.Type))
 	switch c.Type {

@@ -58,10 +58,14 @@ func verifyWithLabel(s *primitive.Suite, pub []byte, label string, content, sign
 }
 
 // encryptWithLabel is EncryptWithLabel (RFC 9420 section 5.1.3). The seed is
-// SeedSize fresh random bytes.
-func encryptWithLabel(s *primitive.Suite, pub []byte, label string, context, plaintext []byte, seed secret.Bytes) (HPKECiphertext, error) {
-	kemOutput, ciphertext, err := s.Seal(pub, labeled(label, context), nil, plaintext, seed)
-	return HPKECiphertext{KEMOutput: kemOutput, Ciphertext: ciphertext}, err
+// SeedSize fresh random bytes. Label and context are hashed once, however many the
+// function encrypts to that it returns.
+func encryptWithLabel(s *primitive.Suite, label string, context []byte) func(pub, plaintext []byte, seed secret.Bytes) (HPKECiphertext, error) {
+	info := s.NewSealInfo(labeled(label, context))
+	return func(pub, plaintext []byte, seed secret.Bytes) (HPKECiphertext, error) {
+		kemOutput, ciphertext, err := s.SealWithInfo(pub, info, nil, plaintext, seed)
+		return HPKECiphertext{KEMOutput: kemOutput, Ciphertext: ciphertext}, err
+	}
 }
 
 // decryptWithLabel is DecryptWithLabel (RFC 9420 section 5.1.3).
@@ -104,7 +108,7 @@ func (kp *KeyPackage) Ref() (KeyPackageRef, error) {
 	if err != nil {
 		return nil, err
 	}
-	return refHash(s, labelKeyPackageRef, kp.append(nil)), nil
+	return refHash(s, labelKeyPackageRef, kp.append(make([]byte, 0, kp.sizeHint()))), nil
 }
 
 // proposalRef returns the hash reference of the proposal that ac carries.

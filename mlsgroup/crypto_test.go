@@ -94,7 +94,7 @@ func TestCryptoBasicsVectors(t *testing.T) {
 				t.Fatalf("DecryptWithLabel: %v", err)
 			}
 			same("DecryptWithLabel", got, en.Plaintext)
-			c, err := encryptWithLabel(s, en.Pub, en.Label, en.Context, en.Plaintext, bytes.Repeat([]byte{7}, s.SeedSize()))
+			c, err := encryptWithLabel(s, en.Label, en.Context)(en.Pub, en.Plaintext, bytes.Repeat([]byte{7}, s.SeedSize()))
 			if err != nil {
 				t.Fatalf("EncryptWithLabel: %v", err)
 			}

@@ -44,7 +44,7 @@
 //	11          group.go, reinit.go
 //	12.1-12.3   proposal.go, pending_proposal.go, proposal_list.go, sweep.go
 //	12.4.1      commit_build.go, own_commit.go
-//	12.4.2      process.go, epoch.go, past_epoch.go
+//	12.4.2      process.go, process_commit.go, epoch.go, past_epoch.go
 //	12.4.3      join.go, external_join.go, welcome.go, welcome_seal.go
 //	15          send.go, reserve.go, wipe.go
 //	records     head.go, load.go, part.go, record_key.go, node_record.go,

@@ -50,6 +50,15 @@ func (es Extensions) find(t ExtensionType) ([]byte, bool) {
 	return nil, false
 }
 
+// sizeHint is no less than the encoded size.
+func (es Extensions) sizeHint() int {
+	n := 4
+	for i := range es {
+		n += 6 + len(es[i].Body)
+	}
+	return n
+}
+
 func (es Extensions) append(b []byte) []byte {
 	return appendVector(b, func(b []byte) []byte {
 		for i := range es {

@@ -62,21 +62,9 @@ func JoinByExternalCommit(in Input, gi *GroupInfo, o ExternalJoinOptions) (*OwnC
 	if err := gi.verifySigner(s, tree); err != nil {
 		return nil, err
 	}
-	capabilities := o.Profile.capabilities()
-	if o.Leaf.Capabilities != nil {
-		capabilities = *o.Leaf.Capabilities
-	}
-	if err := capabilities.checkOwn(); err != nil {
+	capabilities, err := o.capabilities(gc, signer)
+	if err != nil {
 		return nil, err
-	}
-	if err := o.Leaf.LeafExtensions.checkOwn(false); err != nil {
-		return nil, err
-	}
-	if greaseValue(uint16(signer.Credential.Type)) {
-		return nil, CheckGREASE.Errorf("credential type 0x%04x", uint16(signer.Credential.Type))
-	}
-	if t, missing := capabilities.unsupported(gc.Extensions); missing {
-		return nil, CheckJoinerExtensions.Errorf("extension type 0x%04x of the group", uint16(t))
 	}
 	if err := gi.verifyTree(&in, s, tree); err != nil {
 		return nil, err
@@ -93,26 +81,17 @@ func JoinByExternalCommit(in Input, gi *GroupInfo, o ExternalJoinOptions) (*OwnC
 		return nil, CheckExternalPub.Errorf("%v", err)
 	}
 	defer initSecret.Wipe()
-	proposals := []ProposalOrRef{{Proposal: &Proposal{Type: ProposalTypeExternalInit, ExternalInit: &ExternalInit{KEMOutput: kemOutput}}}}
-	var replaced *LeafNode
-	if i, ok := o.earlierLeaf(tree, signer); ok {
-		replaced = tree.Leaf(i)
-		proposals = append(proposals, ProposalOrRef{Proposal: &Proposal{Type: ProposalTypeRemove, Remove: &Remove{Removed: i}}})
+	proposals, replaced, err := o.proposals(&in, s.HashSize(), kemOutput, tree, signer)
+	if err != nil {
+		return nil, err
 	}
-	for _, id := range o.PSKs {
-		nonce, err := in.random(s.HashSize())
-		if err != nil {
-			return nil, err
-		}
-		id.Nonce = nonce
-		proposals = append(proposals, ProposalOrRef{Proposal: &Proposal{Type: ProposalTypePreSharedKey, PreSharedKey: &PreSharedKey{PSK: id}}})
+	entries, listed := make([]ProposalOrRef, len(proposals)), make([]listedProposal, len(proposals))
+	for i, p := range proposals {
+		entries[i] = ProposalOrRef{Proposal: p}
+		listed[i] = listedProposal{proposal: p, sender: Sender{Type: SenderTypeNewMemberCommit}}
 	}
 
 	rules := &listRules{gc: gc, tree: tree, nonceSize: s.HashSize(), external: true}
-	listed := make([]listedProposal, len(proposals))
-	for i := range proposals {
-		listed[i] = listedProposal{proposal: proposals[i].Proposal, sender: Sender{Type: SenderTypeNewMemberCommit}}
-	}
 	list, err := rules.sort(listed)
 	if err != nil {
 		return nil, err
@@ -134,7 +113,7 @@ func JoinByExternalCommit(in Input, gi *GroupInfo, o ExternalJoinOptions) (*OwnC
 		s: s, in: &in, base: gc, encodedBase: gc.append(nil), initSecret: initSecret,
 		interim: interimTranscriptHash(s, gc.ConfirmedTranscriptHash, gi.ConfirmationTag),
 		sender:  Sender{Type: SenderTypeNewMemberCommit}, committer: own,
-		proposals: proposals, applied: applied, psks: psks, authenticatedData: o.AuthenticatedData, wireFormat: WireFormatPublicMessage,
+		proposals: entries, applied: applied, psks: psks, authenticatedData: o.AuthenticatedData, wireFormat: WireFormatPublicMessage,
 		replaced: replaced, framingKey: signer.Private, infoKey: signer.Private, withoutTree: o.WithoutRatchetTree,
 		leaf: func(encryptionKey, parentHash []byte) (*LeafNode, error) {
 			leaf := &LeafNode{
@@ -170,6 +149,45 @@ func JoinByExternalCommit(in Input, gi *GroupInfo, o ExternalJoinOptions) (*OwnC
 		c.effect.Removed = []Member{{list.removes[0], replaced}}
 	}
 	return c, nil
+}
+
+// capabilities returns those of the leaf, once everything that we bring along can
+// be in the group.
+func (o *ExternalJoinOptions) capabilities(gc *GroupContext, signer *Signer) (Capabilities, error) {
+	c := o.Profile.capabilities()
+	if o.Leaf.Capabilities != nil {
+		c = *o.Leaf.Capabilities
+	}
+	if err := c.checkOwn(); err != nil {
+		return c, err
+	}
+	if err := o.Leaf.LeafExtensions.checkOwn(false); err != nil {
+		return c, err
+	}
+	if greaseValue(uint16(signer.Credential.Type)) {
+		return c, CheckGREASE.Errorf("credential type 0x%04x", uint16(signer.Credential.Type))
+	}
+	if t, missing := c.unsupported(gc.Extensions); missing {
+		return c, CheckJoinerExtensions.Errorf("extension type 0x%04x of the group", uint16(t))
+	}
+	return c, nil
+}
+
+// proposals returns what the commit consists of, and the leaf that it removes, nil
+// for none.
+func (o *ExternalJoinOptions) proposals(in *Input, nonceSize int, kemOutput []byte, tree *RatchetTree, signer *Signer) (list []*Proposal, replaced *LeafNode, err error) {
+	list = append(list, &Proposal{Type: ProposalTypeExternalInit, ExternalInit: &ExternalInit{KEMOutput: kemOutput}})
+	if i, ok := o.earlierLeaf(tree, signer); ok {
+		replaced = tree.Leaf(i)
+		list = append(list, &Proposal{Type: ProposalTypeRemove, Remove: &Remove{Removed: i}})
+	}
+	for _, id := range o.PSKs {
+		if id.Nonce, err = in.random(nonceSize); err != nil {
+			return nil, nil, err
+		}
+		list = append(list, &Proposal{Type: ProposalTypePreSharedKey, PreSharedKey: &PreSharedKey{PSK: id}})
+	}
+	return list, replaced, nil
 }
 
 // externalPub returns the key that outsiders encrypt to.

@@ -1,6 +1,10 @@
 package mlsgroup
 
-import "github.com/conclave-mls/conclave/internal/secret"
+import (
+	"slices"
+
+	"github.com/conclave-mls/conclave/internal/secret"
+)
 
 // WireFormat says what an MLSMessage holds (RFC 9420 section 6).
 type WireFormat uint16
@@ -215,6 +219,10 @@ func (ac *AuthenticatedContent) read(r *reader) {
 	ac.Auth.read(r, ac.Content.ContentType)
 }
 
+func (m *PublicMessage) sizeHint() int {
+	return m.Content.sizeHint() + len(m.Auth.Signature) + len(m.Auth.ConfirmationTag) + len(m.MembershipTag) + 16
+}
+
 func (m *PublicMessage) append(b []byte) []byte {
 	b = m.Content.append(b)
 	b = m.Auth.append(b, m.Content.ContentType)
@@ -258,15 +266,15 @@ func (m *MLSMessage) append(b []byte) []byte {
 	b = appendUint16(b, uint16(m.WireFormat))
 	switch m.WireFormat {
 	case WireFormatPublicMessage:
-		b = m.PublicMessage.append(b)
+		b = m.PublicMessage.append(slices.Grow(b, m.PublicMessage.sizeHint()))
 	case WireFormatPrivateMessage:
 		b = m.PrivateMessage.append(b)
 	case WireFormatWelcome:
-		b = m.Welcome.append(b)
+		b = m.Welcome.append(slices.Grow(b, m.Welcome.sizeHint()))
 	case WireFormatGroupInfo:
-		b = m.GroupInfo.append(b)
+		b = m.GroupInfo.append(slices.Grow(b, m.GroupInfo.sizeHint()))
 	case WireFormatKeyPackage:
-		b = m.KeyPackage.append(b)
+		b = m.KeyPackage.append(slices.Grow(b, m.KeyPackage.sizeHint()))
 	}
 	return b
 }

@@ -32,6 +32,11 @@ func (kp *KeyPackage) appendTBS(b []byte) []byte {
 	return kp.Extensions.append(b)
 }
 
+// sizeHint is no less than the encoded size.
+func (kp *KeyPackage) sizeHint() int {
+	return 16 + len(kp.InitKey) + kp.LeafNode.sizeHint() + kp.Extensions.sizeHint() + len(kp.Signature)
+}
+
 func (kp *KeyPackage) append(b []byte) []byte {
 	return appendOpaque(kp.appendTBS(b), kp.Signature)
 }

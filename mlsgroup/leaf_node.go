@@ -88,6 +88,15 @@ func (c *Capabilities) readLists(r *reader) {
 	c.Credentials = readUint16s[CredentialType](r, maxCapabilityValues)
 }
 
+// sizeHint is no less than the encoded size.
+func (l *LeafNode) sizeHint() int {
+	c := &l.Capabilities
+	values := len(c.Versions) + len(c.CipherSuites) + len(c.Extensions) + len(c.Proposals) + len(c.Credentials)
+	const lengthsAndLifetime = 56
+	return lengthsAndLifetime + len(l.EncryptionKey) + len(l.SignatureKey) + l.Credential.sizeHint() + 2*values +
+		len(l.ParentHash) + l.Extensions.sizeHint() + len(l.Signature)
+}
+
 // appendUnsigned appends all fields but the signature.
 func (l *LeafNode) appendUnsigned(b []byte) []byte {
 	b = appendOpaque(b, l.EncryptionKey)
@@ -147,10 +156,11 @@ func (l *LeafNode) Marshal() []byte { return l.append(nil) }
 func ParseLeafNode(b []byte) (*LeafNode, error) { return parseClone(b, (*LeafNode).read) }
 
 // detach returns a copy of the leaf in memory of its own, so that a tree does
-// not keep the message that brought the leaf.
-func (l *LeafNode) detach() *LeafNode {
+// not keep the message that brought the leaf. Of many leaves, all with the same
+// last, those share their capabilities that have the same; last may be nil.
+func (l *LeafNode) detach(last *lastCapabilities) *LeafNode {
 	out := new(LeafNode)
-	r := reader{b: l.append(make([]byte, 0, 512))}
+	r := reader{b: l.append(make([]byte, 0, l.sizeHint())), last: last}
 	out.read(&r)
 	return out
 }

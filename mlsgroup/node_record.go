@@ -34,7 +34,14 @@ func (t *RatchetTree) nodeRecord(x NodeIndex) []byte {
 	if n == nil {
 		return nil
 	}
-	b := append(make([]byte, 0, 256), nodeRecordVersion)
+	size := 8 + len(n.hash)
+	switch {
+	case n.leaf != nil:
+		size += n.leaf.sizeHint()
+	case n.parent != nil:
+		size += len(n.parent.EncryptionKey) + len(n.parent.ParentHash)
+	}
+	b := append(make([]byte, 0, size), nodeRecordVersion)
 	switch {
 	case n.leaf != nil:
 		return n.leaf.append(appendOpaque(append(b, byte(NodeTypeLeaf)), n.hash))

@@ -198,13 +198,25 @@ const (
 	ownCommitMessageVersion = 2
 )
 
-// Marshal returns the stored form, which holds key material.
-func (c *OwnCommit) Marshal() secret.Bytes {
-	n := 1 << 10
+// SizeHint is no less than what Append appends, in bytes: with that much room, key
+// material does not stay behind in memory that was too small.
+func (c *OwnCommit) SizeHint() int {
+	n := 128 + len(c.Bundle.Commit) + len(c.Bundle.Welcome) + len(c.Bundle.GroupInfo) + len(c.Bundle.Message)
+	n += len(c.GroupID) + len(c.ConfirmationTag) + len(c.Base.ConfirmedTranscriptHash)
 	for _, ch := range c.After {
-		n += len(ch.Key) + len(ch.Value) + 16
+		n += len(ch.Key) + len(ch.High) + len(ch.Value) + 16
 	}
-	b := make([]byte, 0, n+len(c.Bundle.Commit)+len(c.Bundle.Welcome)+len(c.Bundle.GroupInfo)+len(c.Bundle.Message))
+	if c.past != nil {
+		n += c.past.sizeHint()
+	}
+	return n + c.effect.sizeHint()
+}
+
+// Marshal returns the stored form, which holds key material.
+func (c *OwnCommit) Marshal() secret.Bytes { return c.Append(make([]byte, 0, c.SizeHint())) }
+
+// Append appends the stored form.
+func (c *OwnCommit) Append(b []byte) []byte {
 	if c.Bundle.Message == nil {
 		b = append(b, ownCommitVersion)
 	} else {
@@ -222,7 +234,9 @@ func (c *OwnCommit) Marshal() secret.Bytes {
 		b = append(b, 1)
 		b = appendUint64(b, c.Base.Epoch)
 		b = appendOpaque(b, c.Base.ConfirmedTranscriptHash)
-		b = appendLong(b, c.past.record())
+		past := c.past.record()
+		b = appendLong(b, past)
+		past.Wipe()
 	}
 	b = c.effect.append(b)
 	b = appendUint32(b, uint32(len(c.After)))
@@ -302,6 +316,23 @@ const (
 	effectExternal   = 1
 	effectExtensions = 2
 )
+
+// sizeHint is no less than the encoded size.
+func (e *CommitEffect) sizeHint() int {
+	n := 64
+	for _, list := range [...][]Member{e.Added, e.Updated, e.Removed} {
+		for _, m := range list {
+			n += 4 + m.Leaf.sizeHint()
+		}
+	}
+	for _, ref := range e.Committed {
+		n += 4 + len(ref)
+	}
+	if e.ReInit != nil {
+		n += 8 + len(e.ReInit.GroupID) + e.ReInit.Extensions.sizeHint()
+	}
+	return n
+}
 
 // append writes an effect without what a merge finds out again: SelfRemoved is
 // never true of an own commit.

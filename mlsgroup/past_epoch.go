@@ -39,9 +39,21 @@ func (p *pastEpoch) leafAt(i LeafIndex) (leaf *LeafNode, ok bool) {
 // pastRecordVersion is the first byte of a past record.
 const pastRecordVersion = 1
 
+// sizeHint is no less than the size of the past record.
+func (p *pastEpoch) sizeHint() int {
+	n := 32 + len(p.context) + len(p.senderData)
+	for _, l := range p.leaves {
+		n += 5
+		if l.leaf != nil {
+			n += l.leaf.sizeHint()
+		}
+	}
+	return n
+}
+
 // record returns the past record; message keys have records of their own.
 func (p *pastEpoch) record() secret.Bytes {
-	b := append(make([]byte, 0, 512), pastRecordVersion)
+	b := append(make([]byte, 0, p.sizeHint()), pastRecordVersion)
 	b = appendOpaque(b, p.context)
 	b = appendOpaque(b, p.senderData)
 	b = appendUint32(b, uint32(p.leafCount))

@@ -66,6 +66,14 @@ type ProposalOrRef struct {
 	Reference ProposalRef
 }
 
+// sizeHint is about the encoded size, and of an Add no less.
+func (p *Proposal) sizeHint() int {
+	if p.Type == ProposalTypeAdd {
+		return 2 + p.Add.KeyPackage.sizeHint()
+	}
+	return 400
+}
+
 func (p *Proposal) append(b []byte) []byte {
 	b = appendUint16(b, uint16(p.Type))
 	switch p.Type {

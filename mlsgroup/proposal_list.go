@@ -269,7 +269,7 @@ func (p *Proposal) checkWellFormed() error {
 		return fmt.Errorf("mlsgroup: proposal of type %d without content", p.Type)
 	}
 	var again Proposal
-	return parse(p.append(nil), again.read)
+	return parse(p.append(make([]byte, 0, p.sizeHint())), again.read)
 }
 
 // appliedProposals is a list after its application.
@@ -338,8 +338,9 @@ func (l *proposalList) apply(in *Input, r *listRules, tree *RatchetTree, own boo
 	for _, i := range l.removes {
 		a.edit.remove(i)
 	}
+	var last lastCapabilities
 	for _, kp := range l.adds {
-		leaf := kp.LeafNode.detach()
+		leaf := kp.LeafNode.detach(&last)
 		i, err := a.edit.add(leaf)
 		if err != nil {
 			return nil, err

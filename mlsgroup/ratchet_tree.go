@@ -162,7 +162,20 @@ func (t *RatchetTree) read(r *reader) {
 }
 
 // Marshal returns the content of a ratchet_tree extension.
-func (t *RatchetTree) Marshal() []byte { return t.append(nil) }
+func (t *RatchetTree) Marshal() []byte {
+	n := 4
+	for _, node := range t.nodes.all() {
+		switch {
+		case node.leaf != nil:
+			n += 2 + node.leaf.sizeHint()
+		case node.parent != nil:
+			n += 16 + len(node.parent.EncryptionKey) + len(node.parent.ParentHash) + 4*len(node.parent.UnmergedLeaves)
+		default:
+			n++
+		}
+	}
+	return t.append(make([]byte, 0, n))
+}
 
 func (t *RatchetTree) append(b []byte) []byte {
 	return appendVector(b, func(b []byte) []byte {

@@ -68,11 +68,7 @@ func (c *createdPath) wipe() {
 func (e *treeEdit) createPath(o pathOptions) (*createdPath, error) {
 	s, do := e.s, o.Do
 	if do == nil {
-		do = func(n int, f func(int)) {
-			for i := range n {
-				f(i)
-			}
-		}
+		do = noDo
 	}
 	if e.leaf(o.Sender) == nil {
 		e.place(o.Sender, nil)
@@ -84,8 +80,8 @@ func (e *treeEdit) createPath(o pathOptions) (*createdPath, error) {
 		to[i] = resolution(e, nil, step.copath, o.Exclude)
 		sealed += len(to[i])
 	}
-	nh, seedSize := s.HashSize(), s.SeedSize()
-	random := make(secret.Bytes, 2*nh+sealed*seedSize)
+	nh := s.HashSize()
+	random := make(secret.Bytes, 2*nh+sealed*s.SeedSize())
 	defer random.Wipe()
 	if _, err := io.ReadFull(o.Rand, random); err != nil {
 		return nil, err
@@ -93,42 +89,22 @@ func (e *treeEdit) createPath(o pathOptions) (*createdPath, error) {
 	leafSecret, first, seeds := random[:nh], random[nh:2*nh].Clone(), random[2*nh:]
 
 	c := &createdPath{sender: o.Sender, Path: &UpdatePath{Nodes: make([]UpdatePathNode, len(steps))}}
-	keys := make([]derivedKey, len(steps)+1)
 	ok := false
 	defer func() {
 		if !ok {
 			c.wipe()
 			c.CommitSecret.Wipe()
-			for _, k := range keys {
+			for _, k := range c.Keys.keys {
 				k.private.Wipe()
 			}
 		}
 	}()
-	var err error
-	if c.secrets, c.CommitSecret, err = pathSecrets(s, steps, first); err != nil {
+	leafKey, err := c.derive(s, steps, first, leafSecret, do)
+	if err != nil {
 		return nil, err
 	}
-	do(len(keys), func(i int) {
-		if i == len(steps) {
-			keys[i].private, keys[i].public, keys[i].err = s.DeriveKeyPair(leafSecret)
-		} else {
-			keys[i] = deriveNodeKey(s, c.secrets[i].secret)
-		}
-	})
-	for i, k := range keys {
-		if k.err != nil {
-			return nil, k.err
-		}
-		x := o.Sender.Node()
-		if i < len(steps) {
-			x = steps[i].node
-			c.Path.Nodes[i].EncryptionKey = k.public
-		}
-		c.Keys = c.Keys.with(x, k.private)
-	}
-
 	parentHash := e.setPath(o.Sender, steps, c.Path.Nodes, do)
-	if c.Path.LeafNode, err = o.Leaf(keys[len(steps)].public, parentHash); err != nil {
+	if c.Path.LeafNode, err = o.Leaf(leafKey, parentHash); err != nil {
 		return nil, err
 	}
 	e.node(o.Sender.Node()).leaf = c.Path.LeafNode
@@ -138,35 +114,73 @@ func (e *treeEdit) createPath(o pathOptions) (*createdPath, error) {
 	if err != nil {
 		return nil, err
 	}
-	type job struct {
-		at, of int // ciphertext of node
-		err    error
+	if err := c.seal(s, to, context, seeds, do); err != nil {
+		return nil, err
 	}
-	ciphertexts := make([]HPKECiphertext, sealed)
-	jobs := make([]job, 0, sealed)
-	for i := range steps {
-		for j := range to[i] {
-			jobs = append(jobs, job{at: j, of: i})
+	ok = true
+	return c, nil
+}
+
+// derive derives all secrets and keys: those of steps from the first path secret,
+// which it takes over, and the leaf's from its own. It returns the leaf's public key.
+func (c *createdPath) derive(s *primitive.Suite, steps []pathStep, first, leafSecret secret.Bytes, do func(n int, f func(int))) (leafKey []byte, err error) {
+	if c.secrets, c.CommitSecret, err = pathSecrets(s, steps, first); err != nil {
+		return nil, err
+	}
+	keys := make([]derivedKey, len(steps)+1)
+	do(len(keys), func(i int) {
+		if i == len(steps) {
+			keys[i].private, keys[i].public, keys[i].err = s.DeriveKeyPair(leafSecret)
+		} else {
+			keys[i] = deriveNodeKey(s, c.secrets[i].secret)
+		}
+	})
+	for i, k := range keys {
+		x := c.sender.Node()
+		if i < len(steps) {
+			x = steps[i].node
+			c.Path.Nodes[i].EncryptionKey = k.public
+		}
+		c.Keys = c.Keys.with(x, k.private) // also after a failure, to be wiped
+		if err == nil {
+			err = k.err
 		}
 	}
-	do(len(jobs), func(n int) {
-		j := &jobs[n]
-		seed := seeds[n*seedSize:][:seedSize]
-		key := c.Tree.node(to[j.of][j.at]).encryptionKey()
-		ciphertexts[n], j.err = encryptWithLabel(s, key, labelUpdatePathNode, context, c.secrets[j.of].secret, seed)
+	return keys[len(steps)].public, err
+}
+
+// seal encrypts the secret of each step to the nodes of the new tree that it is for,
+// with the seeds in the order of the UpdatePath.
+func (c *createdPath) seal(s *primitive.Suite, to [][]NodeIndex, context []byte, seeds secret.Bytes, do func(n int, f func(int))) error {
+	type job struct {
+		to     NodeIndex
+		secret secret.Bytes
+		err    error
+	}
+	var jobs []job
+	for i := range to {
+		jobs = slices.Grow(jobs, len(to[i]))
+		for _, x := range to[i] {
+			jobs = append(jobs, job{to: x, secret: c.secrets[i].secret})
+		}
+	}
+	ciphertexts := make([]HPKECiphertext, len(jobs))
+	encrypt, size := encryptWithLabel(s, labelUpdatePathNode, context), s.SeedSize()
+	do(len(jobs), func(i int) {
+		j := &jobs[i]
+		ciphertexts[i], j.err = encrypt(c.Tree.node(j.to).encryptionKey(), j.secret, seeds[i*size:][:size])
 	})
 	for i := range jobs {
 		if jobs[i].err != nil {
-			return nil, jobs[i].err
+			return jobs[i].err
 		}
 	}
-	for i := range steps {
+	for i := range to {
 		n := len(to[i])
 		c.Path.Nodes[i].EncryptedPathSecret = newHPKECiphertexts(ciphertexts[:n])
 		ciphertexts = ciphertexts[n:]
 	}
-	ok = true
-	return c, nil
+	return nil
 }
 
 type derivedKey struct {

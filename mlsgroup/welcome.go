@@ -66,6 +66,13 @@ func (gc *GroupContext) read(r *reader) {
 // Marshal returns the encoding.
 func (gc *GroupContext) Marshal() []byte { return gc.append(nil) }
 
+// sizeHint is no less than the encoded size.
+func (gi *GroupInfo) sizeHint() int {
+	gc := &gi.GroupContext
+	return 48 + len(gc.GroupID) + len(gc.TreeHash) + len(gc.ConfirmedTranscriptHash) + gc.Extensions.sizeHint() +
+		gi.Extensions.sizeHint() + len(gi.ConfirmationTag) + len(gi.Signature)
+}
+
 // appendTBS appends all fields but the signature, which are the GroupInfoTBS.
 func (gi *GroupInfo) appendTBS(b []byte) []byte {
 	b = gi.GroupContext.append(b)
@@ -130,6 +137,16 @@ func (e *EncryptedGroupSecrets) append(b []byte) []byte {
 func (e *EncryptedGroupSecrets) read(r *reader) {
 	e.NewMember = r.opaque()
 	e.EncryptedGroupSecrets.read(r)
+}
+
+// sizeHint is no less than the encoded size.
+func (w *Welcome) sizeHint() int {
+	n := 16 + len(w.EncryptedGroupInfo)
+	for i := range w.Secrets {
+		e := &w.Secrets[i]
+		n += 12 + len(e.NewMember) + len(e.EncryptedGroupSecrets.KEMOutput) + len(e.EncryptedGroupSecrets.Ciphertext)
+	}
+	return n
 }
 
 func (w *Welcome) append(b []byte) []byte {

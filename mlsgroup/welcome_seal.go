@@ -12,9 +12,17 @@ import (
 // Sealing and opening a Welcome, and the signature of a GroupInfo (RFC 9420
 // section 12.4.3).
 
+// signed returns the bytes that the signature covers, SignContent with the
+// GroupInfoTBS in it. It may have the tree in it and is encoded in its place.
+func (gi *GroupInfo) signed() []byte {
+	const prefix = labelPrefix + labelGroupInfoTBS
+	b := appendOpaque(make([]byte, 0, 16+len(prefix)+gi.sizeHint()), []byte(prefix))
+	return appendVector(b, gi.appendTBS)
+}
+
 // sign sets the signature of the GroupInfo, whose other fields are set.
 func (gi *GroupInfo) sign(s *primitive.Suite, priv secret.Bytes) error {
-	sig, err := signWithLabel(s, priv, labelGroupInfoTBS, gi.appendTBS(nil))
+	sig, err := s.Sign(priv, gi.signed())
 	if err != nil {
 		return err
 	}
@@ -24,7 +32,7 @@ func (gi *GroupInfo) sign(s *primitive.Suite, priv secret.Bytes) error {
 
 // verify checks the signature against the key of the signer's leaf.
 func (gi *GroupInfo) verify(s *primitive.Suite, signatureKey []byte) error {
-	if verifyWithLabel(s, signatureKey, labelGroupInfoTBS, gi.appendTBS(nil), gi.Signature) != nil {
+	if s.Verify(signatureKey, gi.signed(), gi.Signature) != nil {
 		return CheckGroupInfoSignature.Errorf("signer %d", gi.Signer)
 	}
 	return nil
@@ -45,7 +53,8 @@ func sealWelcome(s *primitive.Suite, gi *GroupInfo, joinerSecret, pskSecret secr
 	defer welcomeSecret.Wipe()
 	k := newMessageKey(s, welcomeSecret, nil)
 	defer k.wipe()
-	sealed, err := s.SealAEAD(nil, k.key, k.nonce, nil, gi.append(nil))
+	sealed := gi.append(make([]byte, 0, gi.sizeHint()+s.TagSize()))
+	sealed, err := s.SealAEAD(sealed[:0], k.key, k.nonce, nil, sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +69,7 @@ func sealWelcome(s *primitive.Suite, gi *GroupInfo, joinerSecret, pskSecret secr
 		EncryptedGroupInfo: sealed,
 	}
 	// The context is the same for all and may be as large as the tree.
-	context := s.NewSealInfo(labeled(labelWelcome, sealed))
+	encrypt := encryptWithLabel(s, labelWelcome, sealed)
 	errs := make([]error, len(joiners))
 	if do == nil {
 		do = noDo
@@ -73,7 +82,7 @@ func sealWelcome(s *primitive.Suite, gi *GroupInfo, joinerSecret, pskSecret secr
 		seed := seeds[i*s.SeedSize() : (i+1)*s.SeedSize()]
 		e := &w.Secrets[i]
 		e.NewMember = j.ref
-		e.EncryptedGroupSecrets.KEMOutput, e.EncryptedGroupSecrets.Ciphertext, errs[i] = s.SealWithInfo(j.initKey, context, nil, plain, seed)
+		e.EncryptedGroupSecrets, errs[i] = encrypt(j.initKey, plain, seed)
 	})
 	for i, err := range errs {
 		if err != nil {

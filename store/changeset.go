@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"slices"
 )
 
 // OpKind says what an Op does.
@@ -39,14 +40,23 @@ type ChangeSet struct {
 }
 
 // Put sets key to value.
-func (c *ChangeSet) Put(key, value []byte) {
+func (c *ChangeSet) Put(key, value []byte) { c.put(key, c.hold(value)) }
+
+// Take is Put for a large value, which it keeps and does not copy: it is c's from then
+// on, and Wipe overwrites it.
+func (c *ChangeSet) Take(key, value []byte) {
+	c.blocks = slices.Insert(c.blocks, max(0, len(c.blocks)-1), value) // the last is the one with room
+	c.put(key, value[:len(value):len(value)])
+}
+
+func (c *ChangeSet) put(key, held []byte) {
 	if op := c.putBefore(key); op != nil {
 		// What was there stays until Wipe: it may have been read through an overlay.
-		c.size += len(value) - len(op.Value)
-		op.Value = c.hold(value)
+		c.size += len(held) - len(op.Value)
+		op.Value = held
 		return
 	}
-	c.add(Op{Kind: OpPut, Key: c.hold(key), Value: c.hold(value)})
+	c.add(Op{Kind: OpPut, Key: c.hold(key), Value: held})
 }
 
 // putBefore returns a Put of key among the last few changes that can take another

@@ -50,6 +50,28 @@ func TestChangeSetCopies(t *testing.T) {
 	}
 }
 
+func TestChangeSetTakes(t *testing.T) {
+	for _, before := range []*ChangeSet{{}, put("before", "it")} {
+		value := []byte("a large value")
+		before.Take([]byte("key"), value)
+		before.Put([]byte("behind"), []byte("it"))
+		i := slices.IndexFunc(before.ops, func(op Op) bool { return string(op.Key) == "key" })
+		op := before.ops[i]
+		if &op.Value[0] != &value[0] || string(op.Value) != "a large value" {
+			t.Error("the value was copied or has changed")
+		}
+		before.Take([]byte("key"), []byte("another")) // of which one was put just before
+		if before.Len() != i+2 || before.Size() != i*len("beforeit")+len("keyanother")+len("behindit") {
+			t.Errorf("%d changes, %d bytes", before.Len(), before.Size())
+		}
+		taken := before.ops[i].Value
+		before.Wipe()
+		if !bytes.Equal(value, make([]byte, len(value))) || !bytes.Equal(taken, make([]byte, len(taken))) {
+			t.Error("Wipe has left a value that was taken")
+		}
+	}
+}
+
 func TestChangeSetPutAgain(t *testing.T) {
 	c := put("ratchet", "first")
 	first := slices.Collect(c.All())[0].Value

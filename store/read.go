@@ -123,6 +123,9 @@ func (s *Store) collect(it *pebble.Iterator, r Range) ([]Record, error) {
 		if rec.Value, scratch, err = s.sealer.openInto(space[len(key):], sealed, rec.Key, scratch); err != nil {
 			return nil, err
 		}
+		if len(records) == cap(records) { // doubled, as append does with short ones only
+			records = append(make([]Record, 0, 2*cap(records)+1), records...)
+		}
 		records = append(records, rec)
 	}
 	return records, nil

@@ -34,11 +34,13 @@ func (h hashKind) labeledExpand(dst, prk, suiteID []byte, label string, info ...
 	h.expand(dst, prk, parts[:n]...)
 }
 
-// hpkeContext is what KeySchedule of RFC 9180 section 5.1 leaves.
+// hpkeContext is what KeySchedule of RFC 9180 section 5.1 leaves: for a message its
+// key and nonce, or, where exports is set before, the exporter secret.
 type hpkeContext struct {
 	key      [maxKeySize]byte
 	nonce    [nonceSize]byte
 	exporter [maxHashSize]byte
+	exports  bool
 }
 
 func (c *hpkeContext) wipe() { *c = hpkeContext{} }
@@ -67,10 +69,16 @@ func (s *Suite) schedule(c *hpkeContext, shared []byte, info *SealInfo) {
 	var prk [maxHashSize]byte
 	size, id := s.hash.size(), s.hpkeID[:]
 	s.hash.labeledExtract(&prk, id, shared, "secret", nil)
-	mode := [1]byte{0}
-	s.hash.labeledExpand(c.key[:s.aead.keySize()], prk[:size], id, "key", mode[:], info.pskID[:size], info.info[:size])
-	s.hash.labeledExpand(c.nonce[:], prk[:size], id, "base_nonce", mode[:], info.pskID[:size], info.info[:size])
-	s.hash.labeledExpand(c.exporter[:size], prk[:size], id, "exp", mode[:], info.pskID[:size], info.info[:size])
+	expand := func(dst []byte, label string) {
+		mode := [1]byte{0}
+		s.hash.labeledExpand(dst, prk[:size], id, label, mode[:], info.pskID[:size], info.info[:size])
+	}
+	if c.exports {
+		expand(c.exporter[:size], "exp")
+	} else {
+		expand(c.key[:s.aead.keySize()], "key")
+		expand(c.nonce[:], "base_nonce")
+	}
 	clear(prk[:])
 }
 
@@ -182,11 +190,9 @@ func (s *Suite) ExportSender(pub, info, exporterContext []byte, n int, seed secr
 	if n < 0 || n > 255*s.hash.size() {
 		return nil, nil, ErrLength
 	}
-	var (
-		c      hpkeContext
-		digest SealInfo
-	)
+	c := hpkeContext{exports: true}
 	defer c.wipe()
+	var digest SealInfo
 	digest.set(s, info)
 	if enc, err = s.setupSender(&c, pub, &digest, seed); err != nil {
 		return nil, nil, err
@@ -200,7 +206,7 @@ func (s *Suite) ExportReceiver(priv secret.Bytes, enc, info, exporterContext []b
 	if n < 0 || n > 255*s.hash.size() {
 		return nil, ErrLength
 	}
-	var c hpkeContext
+	c := hpkeContext{exports: true}
 	defer c.wipe()
 	if err := s.setupReceiver(&c, priv, nil, enc, info); err != nil {
 		return nil, err
