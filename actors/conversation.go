@@ -107,8 +107,8 @@ func (c *conversation) handle(l letter) {
 		c.settle(l.tx)
 	case abort:
 		c.abort(l.tx)
-	case undecided:
-		c.dropParked(messages.ErrStoreFailed)
+	case storeFailed:
+		c.storeFailed()
 	case sendResult:
 		c.sent(l)
 	case resendDue:
@@ -163,8 +163,7 @@ func (c *conversation) forgetKeys() {
 // but while it is held only because a commit is on its way, messages can still be
 // decrypted in the epoch that commit would end.
 func (c *conversation) take(t *task) {
-	if err := t.ctx.Err(); err != nil {
-		t.answer(nil, err)
+	if c.sys.turnAway(t) {
 		return
 	}
 	if c.closed && t.tx == nil {
@@ -431,6 +430,22 @@ func (c *conversation) step(t *task) {
 	}
 	if !errors.Is(err, errAnswerLater) {
 		t.answer(reply, err)
+	}
+}
+
+// storeFailed answers whoever waits. A commit that has left is in doubt, and the store
+// says so when it is opened again.
+func (c *conversation) storeFailed() {
+	c.queue.storeFailed()
+	c.dropParked(messages.ErrStoreFailed)
+	if s := c.sending; s != nil {
+		c.giveUp(s)
+	}
+	if r := c.resend; r != nil {
+		for _, t := range r.waiters {
+			t.answer(nil, messages.ErrStoreFailed)
+		}
+		c.stopResend()
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // sendHost is a host that calls held in the sender, before it sends a letter to a
-// conversation.
+// conversation or, with no id, to an actor that keeps a client's records.
 type sendHost struct {
 	host
 	held func(to messages.ConversationID, l letter)
@@ -25,8 +25,11 @@ type sendRef struct {
 
 func (h *sendHost) spawn(r receiver) ref {
 	spawned := h.host.spawn(r)
-	if c, ok := r.(*conversation); ok {
-		return &sendRef{spawned, c.id, h.held}
+	switch r := r.(type) {
+	case *conversation:
+		return &sendRef{spawned, r.id, h.held}
+	case *clientActor, *pkiActor:
+		return &sendRef{spawned, "", h.held}
 	}
 	return spawned
 }
@@ -62,11 +65,7 @@ func (p *peer) sendReads(ctx context.Context, id messages.ConversationID, reques
 
 // pass waits until the conversation's actor has dealt with all that was sent to it.
 func (p *peer) pass(id messages.ConversationID) {
-	ended, cancel := context.WithCancel(context.Background())
-	cancel()
-	last := newTask(ended, messages.ReadConversation{})
-	p.row(id).actor.send(last)
-	<-last.result // which no actor keeps
+	pass(p.row(id).actor)
 }
 
 // coldReads are those that lack something in a conversation of which only the head is in

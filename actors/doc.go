@@ -138,6 +138,7 @@
 // A panic in a step costs that request its answer (ErrInternal) and the actor its
 // memory, which it reads back from the store. When the store fails, whoever was being
 // applied is answered ErrOutcomeUnknown, everybody later ErrStoreFailed, and nothing
-// is swapped or released; a read that waits for the decision is answered ErrStoreFailed.
-// Close answers what waits with ErrClosed.
+// is swapped or released. Whoever waits is answered ErrStoreFailed then, as the decision
+// it waits for may never come, and a commit that is on its way is in doubt. Close answers
+// what waits with ErrClosed.
 package actors

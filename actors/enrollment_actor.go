@@ -79,11 +79,9 @@ func (a *enrollmentActor) receive(l letter) {
 func (a *enrollmentActor) handle(l letter) {
 	switch l := l.(type) {
 	case *task:
-		if err := l.ctx.Err(); err != nil {
-			l.answer(nil, err)
-			return
+		if !a.sys.turnAway(l) {
+			l.answer(a.serve(l))
 		}
-		l.answer(a.serve(l))
 	case prepare:
 		l.tx.actor.send(vote{participant: a.entry.actor})
 	case settle:

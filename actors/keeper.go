@@ -109,6 +109,8 @@ func (k *keeper) handle(l letter) {
 	case abort:
 		k.drop(func(c claim) bool { return c.tx == l.tx }, messages.ErrInvalidTransaction)
 		k.end(l.tx)
+	case storeFailed:
+		k.drop(func(c claim) bool { return true }, messages.ErrStoreFailed)
 	case closeActor:
 		k.closed = true
 		k.drop(func(c claim) bool { return true }, messages.ErrClosed)
@@ -121,8 +123,7 @@ func (k *keeper) stopped() {
 
 // take begins a request: it finds the guards it needs, and waits or runs.
 func (k *keeper) take(t *task) {
-	if err := t.ctx.Err(); err != nil {
-		t.answer(nil, err)
+	if k.sys.turnAway(t) {
 		return
 	}
 	w, err := k.duty.plan(t)
@@ -258,6 +259,10 @@ func (k *keeper) prepare(tx *transaction) {
 	}
 	if len(s.late) == 0 {
 		_, _ = yes()
+		return
+	}
+	if k.sys.failed.Load() { // who holds them may never let them go
+		tx.actor.send(vote{participant: k.duty.address(), err: messages.ErrStoreFailed})
 		return
 	}
 	t := newTask(context.Background(), voting{})

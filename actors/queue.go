@@ -99,6 +99,16 @@ func (q *queue) drop(match func(claim) bool, err error) {
 	}
 }
 
+// storeFailed answers all who are gathered or wait. Nobody comes after them.
+func (q *queue) storeFailed() {
+	batch := q.batch
+	q.batch = nil
+	for _, t := range batch {
+		t.answer(nil, messages.ErrStoreFailed)
+	}
+	q.drop(func(claim) bool { return true }, messages.ErrStoreFailed)
+}
+
 // close answers all who wait, for good.
 func (q *queue) close() {
 	q.drop(func(claim) bool { return true }, messages.ErrClosed)

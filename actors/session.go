@@ -161,6 +161,8 @@ func (s *session) handle(l letter) {
 		s.settle(l.tx)
 	case abort:
 		s.abort(l.tx)
+	case storeFailed:
+		s.storeFailed()
 	case closeActor:
 		if l.closed != nil {
 			defer close(l.closed)
@@ -185,8 +187,7 @@ func (s *session) forget() {
 }
 
 func (s *session) take(t *task) {
-	if err := t.ctx.Err(); err != nil {
-		t.answer(nil, err)
+	if s.sys.turnAway(t) {
 		return
 	}
 	if s.closed && t.tx == nil {

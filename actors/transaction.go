@@ -129,16 +129,11 @@ type (
 	settle struct{ tx *transaction }
 	// abort: drop what it staged.
 	abort struct{ tx *transaction }
-	// undecided: nobody knows whether its changes are durable, and neither settle nor
-	// abort will come.
-	undecided struct{ tx *transaction }
 )
 
 func (prepare) letter() {}
 func (settle) letter()  {}
 func (abort) letter()   {}
-
-func (undecided) letter() {}
 
 // transactionActor runs one transaction: it gathers participants, and carries out
 // what its twoPhase orders. It is a child of the coordinator in all but protoactor's
@@ -237,16 +232,14 @@ func (a *transactionActor) carryOut(o order) {
 			a.tx.applying.Store(true)
 			err := safely(a.sys.log, "apply", func() error { return a.sys.apply(a.machine.changes()...) })
 			if errors.Is(err, messages.ErrInternal) {
-				a.sys.failed.Store(true) // nobody knows what the store did
+				a.sys.fail() // nobody knows what the store did
 				err = fmt.Errorf("%w: %w", messages.ErrOutcomeUnknown, err)
 			}
 			unknown := errors.Is(err, messages.ErrOutcomeUnknown)
 			switch {
 			case err == nil:
 				a.tx.decided.Store(true) // before anybody is told
-			case unknown:
-				a.tell(undecided{a.tx})
-			default:
+			case !unknown:
 				a.tx.applying.Store(false)
 			}
 			o = a.machine.applied(err, unknown)

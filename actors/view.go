@@ -149,10 +149,6 @@ func (c *conversation) readCommitted(t *task) {
 		t.answer(reply, err)
 		return
 	}
-	if c.sys.failed.Load() {
-		t.answer(nil, messages.ErrStoreFailed) // the decision may never come
-		return
-	}
 	c.parked = append(c.parked, t)
 }
 
