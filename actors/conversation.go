@@ -296,7 +296,7 @@ func (c *conversation) stageBatch(batch []*task) {
 		c.serve()
 		return
 	}
-	if err = c.commit(st); err != nil {
+	if err = c.persist(st); err != nil {
 		c.lose()
 	}
 	for i, t := range batch[:done] {
@@ -368,9 +368,9 @@ func (c *conversation) requeue(t *task) {
 	c.waits(t)
 }
 
-// commit makes a stage durable, and current. The law is here: stage, persist, swap,
+// persist makes a stage durable, and current. The law is here: stage, persist, swap,
 // release.
-func (c *conversation) commit(st *stage) error {
+func (c *conversation) persist(st *stage) error {
 	if st.changes.Len() > 0 {
 		if err := c.sys.apply(&st.changes); err != nil {
 			return err

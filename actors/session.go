@@ -268,7 +268,7 @@ func (s *session) runBatch() {
 				replies[i].reply, replies[i].err = s.step(st, t)
 			}
 		}
-		return s.commit(st)
+		return s.persist(st)
 	})
 	if err != nil {
 		st.drop(s.committed)
@@ -283,8 +283,8 @@ func (s *session) runBatch() {
 	s.serve()
 }
 
-// commit makes a stage durable, and current.
-func (s *session) commit(st *sessionStage) error {
+// persist makes a stage durable, and current.
+func (s *session) persist(st *sessionStage) error {
 	changes := s.changes(st)
 	defer changes.Wipe()
 	if changes.Len() > 0 {
