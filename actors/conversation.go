@@ -22,10 +22,9 @@ type conversation struct {
 	serving *task   // whose step runs now: a panic costs it its answer
 	apart   int     // messages to be opened apart from other conversations', see openApart
 
-	state   *state  // committed; nil: not loaded
-	shown   *state  // what the published view was made of, or reads like; nil: there is none, see view.go
-	stage   *stage  // of the transaction that holds the guard; nil: nobody does
-	parked  []*task // reads that wait until its decision is carried out, see view.go
+	state   *state // committed; nil: not loaded
+	shown   *state // what the published view was made of, or reads like; nil: there is none, see view.go
+	stage   *stage // of the transaction that holds the guard; nil: nobody does
 	sending *sending
 	resend  *resend
 	closed  bool
@@ -128,14 +127,12 @@ func (c *conversation) handle(l letter) {
 		}
 		c.closed = true
 		c.stopResend()
-		c.dropParked(messages.ErrClosed)
 		c.close()
 	}
 }
 
 func (c *conversation) stopped() {
 	c.stopResend()
-	c.dropParked(messages.ErrClosed)
 	c.close()
 	c.forgetKeys()
 	c.entry.weigh(0)
@@ -372,6 +369,8 @@ func (c *conversation) requeue(t *task) {
 // release.
 func (c *conversation) persist(st *stage) error {
 	if st.changes.Len() > 0 {
+		c.unsettle(st)
+		defer c.settleListing()
 		if err := c.sys.apply(&st.changes); err != nil {
 			return err
 		}
@@ -391,11 +390,12 @@ func (c *conversation) swap(st *stage) {
 	for _, b := range st.consumed {
 		b.Wipe()
 	}
+	c.client.publish(st.news...)
 	for _, e := range st.events {
 		c.sys.events.send(e)
 	}
 	after := st.after
-	st.consumed, st.events, st.after = nil, nil, nil
+	st.consumed, st.events, st.after, st.news = nil, nil, nil, nil
 	for _, f := range after {
 		f()
 	}
@@ -437,7 +437,6 @@ func (c *conversation) step(t *task) {
 // says so when it is opened again.
 func (c *conversation) storeFailed() {
 	c.queue.storeFailed()
-	c.dropParked(messages.ErrStoreFailed)
 	if s := c.sending; s != nil {
 		c.giveUp(s)
 	}
@@ -453,10 +452,6 @@ func (c *conversation) storeFailed() {
 // waiting, and the commit stays in doubt.
 func (c *conversation) cancel(t *task) {
 	c.queue.cancel(t)
-	if at := slices.Index(c.parked, t); at >= 0 {
-		c.parked = slices.Delete(c.parked, at, at+1)
-		t.answer(nil, t.ctx.Err())
-	}
 	if s := c.sending; s != nil && s.task == t {
 		s.cancel(t.ctx.Err())
 	}
@@ -482,9 +477,11 @@ func (c *conversation) prepare(tx *transaction) {
 	default:
 		v.err = c.closeDoubt(c.stage)
 		v.changes = &c.stage.changes
+		v.news, c.stage.news = c.stage.news, nil
 		if v.err == nil && !c.stage.clean() {
 			c.stage.voted = true
 			c.withdraw()
+			c.unsettle(c.stage)
 		}
 	}
 	tx.actor.send(v)
@@ -533,12 +530,13 @@ func (c *conversation) leave(tx *transaction) {
 	if st := c.stage; st != nil && st.tx == tx {
 		final = st.final
 		c.stage = nil
+		defer c.settleListing()
 		c.publish() // it may have voted
 		c.guard.release(tx)
 		defer c.entry.release() // once the resend of what is in doubt holds it
 	}
 	tx.actor.send(settled{c.entry.actor, final})
-	c.serveParked()
+	c.unpark()
 	c.scheduleResend()
 	c.serve()
 }

@@ -85,9 +85,6 @@ func (a *enrollmentActor) handle(l letter) {
 	case prepare:
 		l.tx.actor.send(vote{participant: a.entry.actor})
 	case settle:
-		if t := l.tx.transport.Load(); t != nil && a.tx == l.tx && a.claimed {
-			a.client.setTransport(*t)
-		}
 		a.settled(l.tx, a.claimed)
 	case abort:
 		a.settled(l.tx, a.popped)

@@ -183,26 +183,6 @@ func (c *conversation) readBefore(r messages.Request) (messages.Reply, error) {
 	return reply, err
 }
 
-// serveParked serves the reads that waited for a decision, which has been carried out.
-func (c *conversation) serveParked() {
-	parked := c.parked
-	c.parked = nil
-	for _, t := range parked {
-		if err := safely(c.sys.log, "read", func() error { c.take(t); return nil }); err != nil {
-			c.lose()
-			t.answer(nil, err)
-		}
-	}
-}
-
-// dropParked answers the reads that wait for a decision with an error.
-func (c *conversation) dropParked(err error) {
-	for _, t := range c.parked {
-		t.answer(nil, err)
-	}
-	c.parked = nil
-}
-
 // read serves a read on a stage, and loads what it lacks.
 func (c *conversation) read(st *stage, r messages.Request) (messages.Reply, error) {
 	reply, err := st.state.read(c.client, r)
