@@ -208,6 +208,7 @@ func TestHeldReadEnds(t *testing.T) {
 			defer cancel()
 			read := newTask(ctx, messages.ReadData{})
 			alice.client().actor.send(read)
+			pass(alice.client().actor)
 			c.end(alice, cancel, read)
 			wantError(t, within(t, "the read", read.result).err, c.want)
 			close(l.open)

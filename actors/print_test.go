@@ -22,7 +22,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(readPSK), new(recordReader), new(requireAbsent), new(requireParent), new(resend), new(resendDue), new(resendResult),
 		new(resource), new(result), new(rotate), new(run), new(sending), new(sendResult),
 		new(settle), new(settleCommit), new(settled), new(spendKeyPackage), new(stage), new(state), new(table[int, *client]), new(stripe[int, *client]),
-		new(stepDone), new(storeFailed), new(System), new(takeKeyPackage), new(task), new(touchConversation), new(transaction),
+		new(published), new(heldAnswer), new(stepDone), new(storeFailed), new(System), new(takeKeyPackage), new(task), new(touchConversation), new(transaction),
 		new(transactionActor), new(workers), new(transactionEnded), new(twoPhase), new(useCredential), new(view), new(vote), new(voting), new(waitGraph),
 		new(wake), new(work), new(writer), new(session), new(sessionStage), new(reservation), new(encryptStep), new(envelopeMade),
 		new(decryptStep), new(messageOpened), new(beginStep), new(adoptSession), new(sessionAdopted), new(deleteStep), new(readStep),
