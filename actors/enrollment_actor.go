@@ -14,7 +14,8 @@ import (
 // enrollmentActor owns one enrolment: its machine with the keys and the nonce, and its
 // journal if it has one. It is in memory from beginning to end, and nobody waits at it
 // for a transaction: one that has taken it, to store its certificate or to stash it,
-// hides it from all others until it is settled.
+// hides it from all others until it is settled. So nobody who has seen that transaction
+// elsewhere finds the enrolment as it was before.
 type enrollmentActor struct {
 	sys        *System
 	client     *client

@@ -140,7 +140,7 @@ func (s *System) readConversation(ctx context.Context, at place, id messages.Con
 //   - Until they are durable, the store is ahead of memory. What is all in memory is
 //     answered from there, other reads are parked.
 //   - Until the decision is carried out here, all are parked: who asks may have seen it
-//     at another conversation.
+//     elsewhere.
 //
 // What is parked waits for the store alone.
 func (c *conversation) readCommitted(t *task) {
