@@ -142,7 +142,7 @@ type Metrics struct {
 	Syncs        uint64 // disk syncs; Applies divided by Syncs is how many steps shared one
 	BatchBytes   uint64 // bytes of the batches they were written in
 	LogBytes     uint64 // bytes handed to the store's log, by its own count; 0 in memory
-	LogFileBytes uint64 // bytes written to log files, framing and padding included
+	LogFileBytes uint64 // bytes written to log files, framing, padding and the zeros written ahead included
 	DiskBytes    uint64 // size of all files of records
 }
 

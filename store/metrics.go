@@ -13,7 +13,7 @@ type Metrics struct {
 	Syncs        uint64 // syncs of the log; Applies divided by Syncs is how many shared one
 	BatchBytes   uint64 // sealed batches handed over, in bytes, also in memory
 	LogBytes     uint64 // bytes handed to the log, by Pebble's count; 0 in memory
-	LogFileBytes uint64 // bytes written to log files, framing and padding included
+	LogFileBytes uint64 // bytes written to log files, framing, padding and the zeros written ahead included
 	DiskBytes    uint64 // size of all files of records
 }
 

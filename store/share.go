@@ -46,7 +46,6 @@ func (s *Store) applyShared(sets []*ChangeSet, count, size int) error {
 
 // join adds a call to the share that is open, or to a new one.
 func (s *Store) join(sets []*ChangeSet, count, size int) (b *share, began, filled bool) {
-	s.applying.Add(1)
 	s.sharing.Lock()
 	defer s.sharing.Unlock()
 	b = s.open
@@ -82,9 +81,6 @@ func (s *Store) take(b *share) bool {
 // writeShare writes a share that was taken and answers all who are in it.
 func (s *Store) writeShare(b *share) {
 	b.err = errShared // of a panic, which goes on to the caller
-	defer func() {
-		s.applying.Add(-int32(b.calls))
-		close(b.done)
-	}()
+	defer close(b.done)
 	b.err = s.applyBatch(b.sets, b.calls, b.count, b.size)
 }

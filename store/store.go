@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -52,9 +51,8 @@ type Store struct {
 	closed bool
 	wedged atomic.Bool // Pebble panicked, perhaps with its locks held: keep off
 
-	applying atomic.Int32 // calls whose changes are to be synced and are not durable yet
-	sharing  sync.Mutex
-	open     *share // that can be joined; guarded by sharing
+	sharing sync.Mutex
+	open    *share // that can be joined; guarded by sharing
 
 	closing  sync.Once
 	closeErr error
@@ -394,7 +392,6 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 		FormatMajorVersion: pebble.FormatNewest,
 		DisableWAL:         o.InMemory,
 		Logger:             logger{s},
-		WALMinSyncInterval: func() time.Duration { return syncPause(s.applying.Load()) },
 		// Stalled writers would hold Pebble's commit lock, and a failure would
 		// leave them stalled: pressure.go does the stalling instead.
 		MemTableStopWritesThreshold: 1 << 20,
@@ -415,17 +412,6 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 	// Sealed values do not compress.
 	po.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
 	return po
-}
-
-// syncPause is how long the log waits after a sync before the next, when so many
-// wait for one. A sync costs as much processor time as the work of one of them, so
-// where there are several it waits until there are more. Few are not held up: what
-// they would do meanwhile is nothing.
-func syncPause(applying int32) time.Duration {
-	if applying < 4 {
-		return 0
-	}
-	return 300 * time.Microsecond
 }
 
 func (s *Store) background(err error) {
