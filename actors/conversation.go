@@ -369,8 +369,9 @@ func (c *conversation) requeue(t *task) {
 // release.
 func (c *conversation) persist(st *stage) error {
 	if st.changes.Len() > 0 {
-		c.unsettle(st)
-		defer c.settleListing()
+		if c.unsettle(st) {
+			defer c.settleListing()
+		}
 		if err := c.sys.apply(&st.changes); err != nil {
 			return err
 		}
@@ -481,7 +482,7 @@ func (c *conversation) prepare(tx *transaction) {
 		if v.err == nil && !c.stage.clean() {
 			c.stage.voted = true
 			c.withdraw()
-			c.unsettle(c.stage)
+			c.stage.unsettled = c.unsettle(c.stage)
 		}
 	}
 	tx.actor.send(v)
@@ -529,8 +530,10 @@ func (c *conversation) leave(tx *transaction) {
 	var final []messages.FinalConversation
 	if st := c.stage; st != nil && st.tx == tx {
 		final = st.final
+		if st.unsettled {
+			defer c.settleListing() // once it is published
+		}
 		c.stage = nil
-		defer c.settleListing()
 		c.publish() // it may have voted
 		c.guard.release(tx)
 		defer c.entry.release() // once the resend of what is in doubt holds it

@@ -12,13 +12,14 @@ import (
 // it is durable. So a conversation that comes or goes is unsettled, from before the store
 // is given that until it is current, and is asked whether it exists.
 
-// unsettle marks a conversation as unsettled if it comes or goes by a stage. The mark is
-// to be taken away once that is current, or given up.
-func (c *conversation) unsettle(st *stage) {
+// unsettle marks a conversation as unsettled if it comes or goes by a stage, and tells
+// whether it does. The mark is to be taken away once that is current, or given up.
+func (c *conversation) unsettle(st *stage) bool {
 	if c.state != nil && st.state != nil && (c.state.group == nil) == (st.state.group == nil) {
-		return
+		return false
 	}
 	c.client.changeUnsettled(func(ids []messages.ConversationID) []messages.ConversationID { return append(ids, c.id) })
+	return true
 }
 
 // settleListing takes the mark away, if there is one.

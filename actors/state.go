@@ -103,6 +103,7 @@ type stage struct {
 	// it, and no event.
 	answering *sending
 	voted     bool  // its changes are with the transaction, whose decision is to come
+	unsettled bool  // the conversation is marked, see listing.go
 	err       error // what was staged is lost; the transaction cannot finish
 }
 
