@@ -530,11 +530,11 @@ func (c *conversation) leave(tx *transaction) {
 	var final []messages.FinalConversation
 	if st := c.stage; st != nil && st.tx == tx {
 		final = st.final
-		if st.unsettled {
-			defer c.settleListing() // once it is published
-		}
 		c.stage = nil
 		c.publish() // it may have voted
+		if st.unsettled {
+			c.settleListing()
+		}
 		c.guard.release(tx)
 		defer c.entry.release() // once the resend of what is in doubt holds it
 	}
