@@ -56,7 +56,7 @@ const (
 	defaultAttempts            = 5
 	defaultRetryPause          = 250 * time.Millisecond
 	maxRetryPause              = time.Minute
-	dpopLifetime               = time.Minute
+	dpopLifetime               = 2 * time.Minute // outlives the two hooks that pass it on, at their limits
 )
 
 // Enroll gets the client a certificate and stores it as its newest credential, as [Tx.InstallCertificate] does. The trust anchor has to be registered.

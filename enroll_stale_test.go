@@ -40,7 +40,7 @@ func TestEnrollStaleProof(t *testing.T) {
 			h.HTTPRequest = func(ctx context.Context, r enrollment.Request) (enrollment.Response, error) {
 				if proofs > 0 && (failed == 0 && r.Step == enrollment.StepDPoPChallenge || failed > 0 && failed < 3 && r.Step == lost) {
 					failed++
-					forward(31 * time.Second)
+					forward(time.Minute)
 					return enrollment.Response{}, errors.New("no line")
 				}
 				return send(ctx, r)
@@ -52,6 +52,26 @@ func TestEnrollStaleProof(t *testing.T) {
 				t.Errorf("%d failures, %d proofs, the server saw %+v", failed, proofs, s)
 			}
 		})
+	}
+}
+
+// TestEnrollSlowProof has the backend and the server take a device's proof just before the hooks' time is over.
+func TestEnrollSlowProof(t *testing.T) {
+	o, c, forward := agingWorld(t)
+	h := o.hooks()
+	send, prove := h.HTTPRequest, h.BackendAccessToken
+	h.BackendAccessToken = func(ctx context.Context, dpop string) (string, error) {
+		forward(30 * time.Second)
+		return prove(ctx, dpop)
+	}
+	h.HTTPRequest = func(ctx context.Context, r enrollment.Request) (enrollment.Response, error) {
+		if r.Step == enrollment.StepDPoPChallenge {
+			forward(30 * time.Second)
+		}
+		return send(ctx, r)
+	}
+	if _, err := c.Enroll(t.Context(), o.options(), h); err != nil {
+		t.Fatal(err)
 	}
 }
 

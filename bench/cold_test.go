@@ -49,7 +49,7 @@ func decryptCold(b *testing.B, c cell) {
 	if err := hear(say()); err != nil {
 		b.Fatal(err)
 	}
-	steps(b, s, func() []byte {
+	steps(b, s, []*scale{floorScale(c.suite, workDecrypt, c.size)}, func() []byte {
 		m := say()
 		s.reopen(b)
 		return m

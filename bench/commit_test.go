@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -222,45 +221,40 @@ func (s *stage) wipe(b *testing.B, p *peer) {
 	}
 }
 
-// steps times step b.N times. before returns what one step needs, made outside the
-// clock, and after looks at what it did. It returns the processor time of the steps.
-func steps[T any](b *testing.B, s *stage, before func() T, step func(T) error, after func(T)) (used time.Duration) {
+// steps times step b.N times, each between slices of the scales' floors. before returns what one step needs, made outside the
+// clock, and after looks at what it did.
+func steps[T any](b *testing.B, s *stage, scales []*scale, before func() T, step func(T) error, after func(T)) {
 	b.Helper()
 	b.ReportAllocs()
 	b.ResetTimer()
 	b.StopTimer()
+	m := &meter{b: b, scales: scales}
 	var written, log uint64
 	for range b.N {
 		in := before()
-		runtime.GC()
-		m, start := s.engine.Metrics(), cpuTime()
-		b.StartTimer()
-		err := step(in)
-		b.StopTimer()
-		used += cpuTime() - start
-		if err != nil {
-			b.Fatal(err)
-		}
-		n := s.engine.Metrics()
-		written, log = written+n.LogBytes-m.LogBytes, log+n.LogFileBytes-m.LogFileBytes
+		was := s.engine.Metrics()
+		m.stretch(1, func() error { return step(in) })
+		is := s.engine.Metrics()
+		written, log = written+is.LogBytes-was.LogBytes, log+is.LogFileBytes-was.LogFileBytes
 		after(in)
 	}
 	b.ReportMetric(1e9/nanosPerOp(b), "msg/s")
-	if used > 0 {
-		b.ReportMetric(float64(used.Nanoseconds())/float64(b.N), "cpu-ns/op")
+	m.report()
+	if m.used > 0 {
+		b.ReportMetric(float64(m.used.Nanoseconds())/float64(b.N), "cpu-ns/op")
 	}
 	if s.kind == durable {
 		b.ReportMetric(float64(written)/float64(b.N), "written-B/msg")
 		b.ReportMetric(float64(log)/float64(b.N), "wal-B/msg")
 	}
-	return used
 }
 
-// reportGroupFloor reports x-floor where there is a floor of that size.
-func reportGroupFloor(b *testing.B, c cell, work string, used time.Duration) {
-	if c.members == floorMembers {
-		reportFloor(b, floorTime(b, floorKey{c.suite, work, 0, runtime.GOMAXPROCS(0)}), used)
+// groupScales are for a group of the size that there is a floor of.
+func (c cell) groupScales(work string) []*scale {
+	if c.members != floorMembers {
+		return nil
 	}
+	return []*scale{floorScale(c.suite, work, 0)}
 }
 
 // BenchmarkAddCreate adds members-1 members in one commit to a group of one.
@@ -274,7 +268,7 @@ func BenchmarkAddCreate(b *testing.B) {
 			packages [][]byte
 		}
 		s.ticket(b) // brings the client its credential
-		used := steps(b, s, func() input {
+		steps(b, s, c.groupScales(workAdd), func() input {
 			in := input{id: s.newID()}
 			in.witness, in.kp, in.packages = s.others(b, c.members)
 			if err := s.client.CreateConversation(b.Context(), in.id, conclave.ConversationOptions{}); err != nil {
@@ -292,7 +286,6 @@ func BenchmarkAddCreate(b *testing.B) {
 			s.agree(b, p)
 			s.wipe(b, p)
 		})
-		reportGroupFloor(b, c, workAdd, used)
 	})
 }
 
@@ -303,7 +296,7 @@ func processed(b *testing.B, s *stage, c cell, from func() *peer, next func(p *p
 		peer   *peer
 		commit []byte
 	}
-	steps(b, s, func() (in input) {
+	steps(b, s, nil, func() (in input) {
 		in.peer, in.commit = next(from())
 		if c.cold {
 			s.reopen(b)
@@ -403,7 +396,7 @@ func created(b *testing.B, s *stage, members int, prepare, commit func(id concla
 			b.Fatal(err)
 		}
 	}
-	steps(b, s, func() *peer {
+	steps(b, s, nil, func() *peer {
 		if prepare != nil {
 			if err := prepare(id); err != nil {
 				b.Fatal(err)
@@ -474,14 +467,13 @@ func BenchmarkJoin(b *testing.B) {
 				return input{next, commit.Welcome}
 			}
 		}
-		used := steps(b, s, invite, func(in input) error {
+		steps(b, s, c.groupScales(workJoin), invite, func(in input) error {
 			_, err := s.client.ProcessWelcome(b.Context(), in.welcome, conclave.JoinOptions{})
 			return err
 		}, func(in input) {
 			s.agree(b, in.peer)
 			s.wipe(b, in.peer)
 		})
-		reportGroupFloor(b, c, workJoin, used)
 	})
 }
 

@@ -4,11 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/conclave-mls/conclave/internal/primitive"
 	"github.com/conclave-mls/conclave/internal/secret"
@@ -347,70 +343,6 @@ func floorOf(b *testing.B, k floorKey) []func() error {
 		floors[k] = append(floors[k], op)
 	}
 	return floors[k]
-}
-
-// timing is what a floor takes an operation, in nanoseconds of one processor, and
-// when it was measured. cpu is processor time, 0 where that is not known.
-type timing struct {
-	at         time.Time
-	nanos, cpu float64
-}
-
-var timings = map[floorKey]timing{}
-
-// floorTime measures a floor: on as many goroutines at once as the cell has
-// processors, since two busy processors may each be slower than one, and the median
-// of slices, since the machine may not be ours alone. It is taken anew for each
-// cell, but not for each of the runs by which testing finds the right b.N.
-func floorTime(b *testing.B, k floorKey) timing {
-	b.Helper()
-	ops := floorOf(b, k)
-	const fresh = 5 * time.Second
-	if t := timings[k]; t.nanos > 0 && time.Since(t.at) < fresh {
-		return t
-	}
-	n, atLeast := 15, 4*time.Millisecond
-	if testing.Short() {
-		n, atLeast = 3, time.Millisecond
-	}
-	if k.work == workJoin || k.work == workAdd {
-		n = min(n, 5)
-	}
-	wall, cpu := make([]float64, n), make([]float64, n)
-	for i := range n {
-		t := slice(b, ops, atLeast)
-		wall[i], cpu[i] = t.nanos, t.cpu
-	}
-	slices.Sort(wall)
-	slices.Sort(cpu)
-	t := timing{at: time.Now(), nanos: wall[n/2], cpu: cpu[n/2]}
-	timings[k] = t
-	return t
-}
-
-// slice runs each op in a goroutine of its own for at least d.
-func slice(b *testing.B, ops []func() error, d time.Duration) timing {
-	b.Helper()
-	var wg sync.WaitGroup
-	var total atomic.Int64
-	errs := make([]error, len(ops))
-	start, used := time.Now(), cpuTime()
-	for i, op := range ops {
-		wg.Go(func() {
-			count := 0
-			for ; errs[i] == nil && (time.Since(start) < d || count == 0); count++ {
-				errs[i] = op()
-			}
-			total.Add(int64(count))
-		})
-	}
-	wg.Wait()
-	took, spent := time.Since(start), cpuTime()-used
-	if err := errors.Join(errs...); err != nil {
-		b.Fatal(err)
-	}
-	count := float64(total.Load())
-	return timing{nanos: float64(took.Nanoseconds()) * float64(len(ops)) / count, cpu: float64(spent.Nanoseconds()) / count}
 }
 
 // BenchmarkFloor has a line for each work. Joining, adding and syncing have no

@@ -112,7 +112,7 @@ func grownCells(cold bool) []cell {
 // grown group.
 func updateGrown(b *testing.B, s *stage, c cell) {
 	b.Helper()
-	steps(b, s, func() *peer { return s.joinedGrown(b, c.members) }, func(p *peer) error {
+	steps(b, s, nil, func() *peer { return s.joinedGrown(b, c.members) }, func(p *peer) error {
 		_, err := s.client.UpdateKeyMaterial(b.Context(), conclave.ConversationID(p.group.GroupID()))
 		return err
 	}, func(p *peer) {

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/conclave-mls/conclave"
 )
@@ -59,10 +58,14 @@ func encryptCells() []cell {
 	return []cell{several, alone, leased}
 }
 
-// Bounds of one round: the messages that are made before the clock runs.
+// Bounds of one round, whose messages are made before the clock runs. It is so long that
+// its beginning and its end, where not all conversations are busy, do not matter, and
+// so short that the floors before and after it were measured in the same weather.
 const (
-	maxRoundBytes = 64 << 20
-	maxRound      = 1 << 14
+	perConversation = 64
+	minRound        = 256
+	maxRound        = 1 << 14
+	maxRoundBytes   = 64 << 20
 )
 
 // filler is what plaintexts are filled with behind their first 16 bytes, which say
@@ -87,70 +90,54 @@ func checkPlaintext(got []byte, c *conversation, n uint64, size int) error {
 // rounds runs b.N messages through the conversations of a cell, as many in each
 // as in any other: prepare makes the inputs of counts[i] messages of conversation
 // i, timed runs with the clock, and check looks at the results.
-func (w *world) rounds(b *testing.B, c cell, prepare, timed, check func(counts []int) error) {
+func (w *world) rounds(b *testing.B, c cell, work string, prepare, timed, check func(counts []int) error) {
 	b.Helper()
 	b.ReportAllocs()
-	conversations := w.conversations[:c.conversations]
-	round := max(min(maxRound, maxRoundBytes/c.size), len(conversations))
 	b.ResetTimer()
 	b.StopTimer()
-	work := workDecrypt
-	if b.Name()[:len("BenchmarkEncrypt")] == "BenchmarkEncrypt" {
-		work = workEncrypt
-	}
-	floor := floorTime(b, floorKey{c.suite, work, c.size, runtime.GOMAXPROCS(0)})
-	var used time.Duration
+	m := &meter{b: b, scales: c.messageScales(work)}
+	round := max(min(max(perConversation*c.conversations, minRound), maxRound, maxRoundBytes/c.size), c.conversations)
+	rounds := (b.N + round - 1) / round
 	before := w.engine.Metrics()
-	for done := 0; done < b.N; {
-		n := min(b.N-done, round)
-		counts := make([]int, len(conversations))
-		for i := range counts {
-			counts[i] = n / len(counts)
-			if i < n%len(counts) {
-				counts[i]++
+	for i := range rounds {
+		n := b.N*(i+1)/rounds - b.N*i/rounds
+		counts := make([]int, c.conversations)
+		for j := range counts {
+			counts[j] = n / len(counts)
+			if j < n%len(counts) {
+				counts[j]++
 			}
 		}
 		if err := prepare(counts); err != nil {
 			b.Fatal(err)
 		}
-		runtime.GC() // what preparing left is not the timed part's to clear
-		start := cpuTime()
-		b.StartTimer()
-		err := timed(counts)
-		b.StopTimer()
-		used += cpuTime() - start
-		if err == nil {
-			err = check(counts)
-		}
-		if err != nil {
+		m.stretch(n, func() error { return timed(counts) })
+		if err := check(counts); err != nil {
 			b.Fatal(err)
 		}
-		done += n
 	}
 	after := w.engine.Metrics()
 	b.ReportMetric(1e9/nanosPerOp(b), "msg/s")
-	reportFloor(b, floor, used)
+	m.report()
 	if c.store == durable {
 		b.ReportMetric(float64(after.LogBytes-before.LogBytes)/float64(b.N), "written-B/msg")
 		b.ReportMetric(float64(after.LogFileBytes-before.LogFileBytes)/float64(b.N), "wal-B/msg")
 		b.ReportMetric(float64(b.N)/float64(max(1, after.Syncs-before.Syncs)), "msg/sync")
 	}
 	b.ReportMetric(float64(w.heap)/float64(len(w.conversations)), "heap-B/conversation")
-	if c.store == durable && c.conversations == 1 && !c.checkpoint && !c.leased {
-		sync, alone := floorTime(b, floorKey{c.suite, workSync, 0, 1}), floorTime(b, floorKey{c.suite, work, c.size, 1})
-		b.ReportMetric(nanosPerOp(b)/(sync.nanos+alone.nanos), "x-sync-floor")
-	}
 }
 
-func nanosPerOp(b *testing.B) float64 { return float64(b.Elapsed().Nanoseconds()) / float64(b.N) }
-
-// reportFloor adds x-floor, the time as a multiple of the floor per core, and the
-// same for the processor time that was used.
-func reportFloor(b *testing.B, floor timing, used time.Duration) {
-	b.ReportMetric(nanosPerOp(b)*float64(runtime.GOMAXPROCS(0))/floor.nanos, "x-floor")
-	if floor.cpu > 0 {
-		b.ReportMetric(float64(used.Nanoseconds())/float64(b.N)/floor.cpu, "x-floor-cpu")
+// messageScales are what the messages of a cell are compared with.
+func (c cell) messageScales(work string) []*scale {
+	all := []*scale{floorScale(c.suite, work, c.size)}
+	alone := floorKey{c.suite, work, c.size, 1}
+	switch {
+	case c.store == memory && runtime.GOMAXPROCS(0) > 1:
+		all = append(all, &scale{unit: "x-floor-alone", floors: []floorKey{alone}})
+	case c.store == durable && c.conversations == 1 && !c.checkpoint && !c.leased:
+		all = append(all, &scale{unit: "x-sync-floor", floors: []floorKey{alone, {c.suite, workSync, 0, 1}}})
 	}
+	return all
 }
 
 // each runs f for every conversation in a goroutine of its own.
@@ -226,7 +213,7 @@ func BenchmarkDecrypt(b *testing.B) {
 				return nil
 			})
 		}
-		w.rounds(b, c, prepare, timed, func([]int) error { return nil })
+		w.rounds(b, c, workDecrypt, prepare, timed, func([]int) error { return nil })
 	})
 }
 
@@ -273,7 +260,7 @@ func BenchmarkDecryptAll(b *testing.B) {
 			wg.Wait()
 			return errors.Join(errs...)
 		}
-		w.rounds(b, c, prepare, timed, func([]int) error { return nil })
+		w.rounds(b, c, workDecrypt, prepare, timed, func([]int) error { return nil })
 	})
 }
 
@@ -359,6 +346,6 @@ func BenchmarkEncrypt(b *testing.B) {
 				return nil
 			})
 		}
-		w.rounds(b, c, prepare, timed, check)
+		w.rounds(b, c, workEncrypt, prepare, timed, check)
 	})
 }

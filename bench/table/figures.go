@@ -36,11 +36,12 @@ func readFiles(names ...string) (figures, error) {
 	return all, nil
 }
 
-// read takes the lines of benchmarks from what "go test -bench" printed and passes over all others.
+// read takes the lines of benchmarks from what "go test -bench" printed, those of writeSteal, and passes over all others.
 func (fs figures) read(r io.Reader) error {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		fields := strings.Fields(lines.Text())
+		fs.readSteal(fields)
 		if len(fields) < 4 || !strings.HasPrefix(fields[0], "Benchmark") || len(fields)%2 != 0 {
 			continue
 		}
@@ -66,7 +67,9 @@ func (fs figures) read(r io.Reader) error {
 func (fs figures) cores() []int {
 	var out []int
 	for k := range fs {
-		out = append(out, k.cores)
+		if k.cell != "" {
+			out = append(out, k.cores)
+		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

@@ -14,7 +14,7 @@ import (
 const about = `usage: go run ./bench/table [flags] [FILE...]
 
 Runs the benchmarks that the table needs, all of them in each round, and prints the table of their medians.
-Needs a quiet machine, the go command, and about a quarter of an hour for five rounds. With files it only reads them.
+Needs a quiet machine, the go command, and about twenty minutes for five rounds. With files it only reads them.
 
 `
 
@@ -39,6 +39,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	before := set.String("before", "", "file of an earlier commit, whose medians get a column")
 	against := set.String("against", "", "program of an earlier commit's benchmarks, from go test -c; it runs in turn with this one's, and what it prints is kept in the file of -before")
 	only := set.String("only", "", "runs only batches whose name matches")
+	steal := set.Float64("steal", 100, "percent; on Linux, runs in which the host took more than that of the time of busy processors are measured again, at most twice")
 	cpu := set.String("cpu", "1,2", "numbers of cores, with commas between them")
 	if err := set.Parse(args); err != nil {
 		return err
@@ -54,7 +55,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	case *against != "" && *before == "":
 		return errors.New("-against needs -before, the file to keep what it prints")
 	case len(files) == 0:
-		m := &measurement{rounds: *rounds, cpu: *cpu, only: chosen, progress: stderr}
+		m := &measurement{rounds: *rounds, cpu: *cpu, steal: *steal / 100, only: chosen, progress: stderr}
 		if err := m.run(*out, *against, *before); err != nil {
 			return err
 		}
@@ -70,5 +71,5 @@ func run(args []string, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
-	return now.print(stdout, earlier)
+	return errors.Join(now.print(stdout, earlier), now.printSteal(stdout, "this"), earlier.printSteal(stdout, "the earlier commit"))
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +33,8 @@ var batches = []batch{
 // measurement runs the batches in rounds, all of them in each.
 type measurement struct {
 	rounds   int
-	cpu      string // numbers of cores, as -test.cpu has them
+	cpu      string  // numbers of cores, as -test.cpu has them
+	steal    float64 // share that may be stolen of a run that counts
 	only     *regexp.Regexp
 	progress io.Writer
 }
@@ -101,7 +101,7 @@ func (m *measurement) run(out, other, otherOut string) (err error) {
 				// Neither is always the first.
 				p := programs[(i+round)%len(programs)]
 				fmt.Fprintf(m.progress, "%6.0fs  round %d of %d: %s, %s\n", time.Since(began).Seconds(), round+1, m.rounds, b.name, filepath.Base(p.out.Name()))
-				if err := b.run(p, m.cpu, count, m.progress); err != nil {
+				if err := m.runBatch(b, p, count); err != nil {
 					return fmt.Errorf("%s: %w", b.name, err)
 				}
 			}
@@ -110,7 +110,31 @@ func (m *measurement) run(out, other, otherOut string) (err error) {
 	return nil
 }
 
-func (b batch) run(p program, cpu string, count int, progress io.Writer) error {
+// maxTries bounds how often a run is measured of which too much was stolen.
+const maxTries = 3
+
+// runBatch keeps what a run of a batch prints, and which share of the runs was stolen.
+func (m *measurement) runBatch(b batch, p program, count int) error {
+	tries := maxTries
+	if b.once { // takes too long
+		tries = 1
+	}
+	kept, shares, failed := leastStolen(tries, m.steal, readTicks, func() ([]byte, error) { return b.run(p, m.cpu, count, m.progress) })
+	_, err := p.out.Write(kept)
+	err = errors.Join(failed, err)
+	for i, share := range shares {
+		k := repeated
+		if i == 0 {
+			k = stolen
+		}
+		fmt.Fprintf(m.progress, "         %s %.0f%%\n", k.unit, 100*share)
+		err = errors.Join(err, writeSteal(p.out, k, share))
+	}
+	return err
+}
+
+// run returns what the program prints.
+func (b batch) run(p program, cpu string, count int, progress io.Writer) ([]byte, error) {
 	if b.once { // is a process of its own, which has all cores
 		cpu = cpu[strings.LastIndex(cpu, ",")+1:]
 	}
@@ -118,8 +142,7 @@ func (b batch) run(p program, cpu string, count int, progress io.Writer) error {
 	if b.skip != "" {
 		args = append(args, "-test.skip", b.skip)
 	}
-	w := bufio.NewWriter(p.out)
 	cmd := exec.Command(p.path, args...)
-	cmd.Stdout, cmd.Stderr = w, progress
-	return errors.Join(cmd.Run(), w.Flush())
+	cmd.Stderr = progress
+	return cmd.Output()
 }
