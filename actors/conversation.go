@@ -434,12 +434,12 @@ func (c *conversation) step(t *task) {
 	}
 }
 
-// storeFailed answers whoever waits. A commit that has left is in doubt, and the store
-// says so when it is opened again.
+// storeFailed answers whoever waits. A commit that has left is in doubt, as the store says
+// when it is opened again: no verdict could be written down any more.
 func (c *conversation) storeFailed() {
 	c.queue.storeFailed()
 	if s := c.sending; s != nil {
-		c.giveUp(s)
+		c.endSend(s, nil, messages.ErrStoreFailed)
 	}
 	if r := c.resend; r != nil {
 		for _, t := range r.waiters {

@@ -150,6 +150,6 @@
 // memory, which it reads back from the store. When the store fails, whoever was being
 // applied is answered ErrOutcomeUnknown, everybody later ErrStoreFailed, and nothing
 // is swapped or released. Whoever waits is answered ErrStoreFailed then, as the decision
-// it waits for may never come, and a commit that is on its way is in doubt. Close answers
-// what waits with ErrClosed.
+// it waits for may never come; so is the operation whose commit is on its way, which is
+// in doubt when the engine is opened again. Close answers what waits with ErrClosed.
 package actors
