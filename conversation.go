@@ -37,7 +37,8 @@ func (c *Conversation) AddMembers(ctx context.Context, keyPackages ...[]byte) (C
 	return ask[messages.CommitMerged](ctx, c.scope, "AddMembers", c.id, messages.AddMembers{KeyPackages: keyPackages})
 }
 
-// RemoveMembers removes every member with one of the ids and commits all pending proposals. [CodeMemberNotFound] where no member has any of them.
+// RemoveMembers removes every member with one of the ids and commits all pending proposals. [CodeMemberNotFound] where no member has any of them,
+// [CodeInvalidArgument] for the member itself: who wants to leave sends [Conversation.ProposeRemove] for another to commit.
 func (c *Conversation) RemoveMembers(ctx context.Context, ids ...ClientID) (CommitMerged, error) {
 	return ask[messages.CommitMerged](ctx, c.scope, "RemoveMembers", c.id, messages.RemoveMembers{ClientIDs: ids})
 }
@@ -75,13 +76,15 @@ func (c *Conversation) EncryptMessageWith(ctx context.Context, plaintext, authen
 	return r.Message, err
 }
 
-// DecryptedMessage is what became of a message; its Outcome says which of its fields hold something.
+// DecryptedMessage is what became of a message; its Outcome says which of its fields hold something. Plaintext and AuthenticatedData are those of an application
+// message, Sender is who sent it, Epoch is where the conversation is now, Released holds messages kept before that could be read now, and IsActive is false where a
+// commit has removed this member.
 type DecryptedMessage = messages.MessageDecrypted
 
 // Outcome is the kind of a [DecryptedMessage].
 type Outcome = messages.Outcome
 
-// Sender is who sent a message.
+// Sender is who sent a message: ClientID, Leaf, Credential and SignatureKey in the epoch it was sent in.
 type Sender = messages.Sender
 
 // Released is a message that had been stored for later, with what became of it now.

@@ -41,8 +41,8 @@ const (
 // for each message as soon as it is durable, so the results of different conversations come in any order; an error belongs to its message and ends nothing.
 //
 // The stream is read as fast as the engine works, up to 1,024 messages ahead of what was yielded. A conversation that has to wait, because a transaction
-// has it whose commit is on its way, does not hold up the others: its messages are parked, up to 1,024 of them and 4 MiB, 16,384 and 64 MiB for all that
-// wait. Those beyond come back untouched and in order with [OutcomeBusy], and so do all of that conversation that follow, until the first
+// has it, does not hold up the others: its messages are parked, up to 1,024 of them and 4 MiB, 16,384 and 64 MiB for all that
+// wait, beside those that were under way when it began to wait. Those beyond come back untouched and in order with [OutcomeBusy], and so do all of that conversation that follow, until the first
 // that came back is fed again, and then the next: in this way a conversation's messages stay in order whatever the stream does. The same happens where
 // the engine has no room for more calls.
 //

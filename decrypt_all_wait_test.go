@@ -76,11 +76,21 @@ func (w *world) seal(from conclave.ClientID, id conclave.ConversationID, n int) 
 
 // TestDecryptAllPastAHangingSend has a commit with a delivery service that does not answer, in a transaction that has staged something besides, so that
 // the conversation cannot be read meanwhile. More of its messages come than are parked: they come back in order, those of others are read, and when the
-// delivery service gives up what came back is fed again, mixed with what is new.
+// delivery service refuses at last, or nobody waits for it any longer, what came back is fed again, mixed with what is new.
 func TestDecryptAllPastAHangingSend(t *testing.T) {
+	t.Run("refused", func(t *testing.T) {
+		testPastAHangingSend(t, conclave.Verdict{Kind: conclave.VerdictRefused, Reason: "too slow"}, nil, conclave.CodeMessageRejected)
+	})
+	t.Run("no answer", func(t *testing.T) {
+		testPastAHangingSend(t, conclave.Verdict{}, context.DeadlineExceeded, conclave.CodeCommitInDoubt)
+	})
+}
+
+func testPastAHangingSend(t *testing.T, verdict conclave.Verdict, failed error, code conclave.Code) {
 	const parked, over, others = 1024, 40, 200
 	w := newWorld(t, "alice")
 	sent, hung := make(chan struct{}), make(chan struct{})
+	var once sync.Once
 	bob := w.open("bob", conclave.ClientOptions{})
 	w.group("slow", "alice", "bob")
 	w.group("quick", "alice", "bob")
@@ -88,9 +98,9 @@ func TestDecryptAllPastAHangingSend(t *testing.T) {
 	late := slow[parked+over:]
 	slow = slow[:parked+over]
 	if _, err := w.engine.Client(t.Context(), "bob", conclave.ClientOptions{Transport: transportFunc(func(ctx context.Context, b conclave.CommitBundle) (conclave.Verdict, error) {
-		close(sent)
+		once.Do(func() { close(sent) }) // what is in doubt is sent again
 		<-hung
-		return conclave.Verdict{Kind: conclave.VerdictRefused, Reason: "too slow"}, nil
+		return verdict, failed
 	})}); err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +111,7 @@ func TestDecryptAllPastAHangingSend(t *testing.T) {
 				return err
 			}
 			_, err := tx.UpdateKeyMaterial(t.Context(), "slow")
-			wantCode(t, err, conclave.CodeMessageRejected)
+			wantCode(t, err, code)
 			return nil
 		})
 		if err != nil {

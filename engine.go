@@ -22,7 +22,7 @@ type Engine struct {
 	system  *actors.System
 }
 
-// Open opens the engine's directory, creating it if it does not exist. [CodeWrongKey], [CodeDirectoryInUse], [CodeNewerFormat] and [CodeCorrupt] leave it as it was.
+// Open opens the engine's directory, creating it if it does not exist; "" is the working directory. [CodeWrongKey], [CodeDirectoryInUse], [CodeNewerFormat] and [CodeCorrupt] leave it as it was.
 func Open(ctx context.Context, dir string, o Options) (*Engine, error) {
 	return open(ctx, dir, o, store.Options{})
 }

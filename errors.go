@@ -101,7 +101,7 @@ const (
 // Error implements error.
 func (c Code) Error() string { return "conclave: " + string(c) }
 
-// Error is the error of every call. Its text names the operation, the conversation (shortened) and the cause, and never holds a secret.
+// Error is the error of every call. Its text names the operation, the conversation by its first eight bytes in hexadecimal, and the cause, and never holds a secret.
 type Error struct {
 	Code         Code
 	Op           string         // the method that was called, such as "EncryptMessage"

@@ -24,6 +24,7 @@ func (s scope) GenerateKeyPackages(ctx context.Context, o KeyPackageOptions) ([]
 
 // ClientKeyPackages returns exactly count key packages of a suite that have not expired, made of the newest credential of the suite's signature scheme: those
 // in store, newly made ones where they do not suffice. Expired ones, of whatever suite, are deleted first. Called again without one being used, it returns the same ones.
+// There is no default suite: [CodeCredentialNotFound] for one that the client has no credential for.
 func (s scope) ClientKeyPackages(ctx context.Context, suite CipherSuite, count int) ([]KeyPackageEntry, error) {
 	return s.clientKeyPackages(ctx, "ClientKeyPackages", suite, CredentialRef{}, count)
 }

@@ -40,7 +40,7 @@ const maxAttempts = 4
 //
 // f may run up to four times: when it is chosen to give way in a deadlock ([CodeConflict]) and nothing of it has left, it is run again from the
 // beginning. What f does outside the transaction must bear that. f must use tx, and not the client, for conversations the transaction has touched:
-// a single call on them waits for the transaction to end.
+// a single call on them waits for the transaction to end, and so for ever where f waits for it.
 //
 // If it fails after commits have left, the error's cause is a [*TransactionFailed] that names what they made final.
 func (c *Client) Transaction(ctx context.Context, f func(tx *Tx) error) error {

@@ -385,7 +385,7 @@ var sendConstructed = []checkCase{
 			if bytes.Equal(l.EncryptionKey, g.tree.Leaf(us).EncryptionKey) {
 				return errors.New("the leaf has not changed")
 			}
-			if err := l.verifySignature(g.s, nil, g.context.GroupID, us); err != nil {
+			if err := verifySignatures(g.s, []leafSignature{l.signature(g.context.GroupID, us)}); err != nil {
 				return err
 			}
 		}

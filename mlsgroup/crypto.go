@@ -57,11 +57,6 @@ func verifyWithLabel(s *primitive.Suite, pub []byte, label string, content, sign
 	return s.Verify(pub, labeled(label, content), signature)
 }
 
-// verifyWithKey is verifyWithLabel by a key that verifies more than once.
-func verifyWithKey(key *primitive.VerificationKey, label string, content, signature []byte) error {
-	return key.Verify(labeled(label, content), signature)
-}
-
 // encryptWithLabel is EncryptWithLabel (RFC 9420 section 5.1.3). The seed is
 // SeedSize fresh random bytes.
 func encryptWithLabel(s *primitive.Suite, pub []byte, label string, context, plaintext []byte, seed secret.Bytes) (HPKECiphertext, error) {

@@ -208,15 +208,14 @@ func (gi *GroupInfo) verifyTree(in *Input, s *primitive.Suite, tree *RatchetTree
 	if err := in.authenticateSenders(s, nil, gi.GroupContext.Extensions); err != nil {
 		return err
 	}
-	return in.doErr(len(members), func(k int) error {
+	return in.verifyLeaves(s, len(members), func(k int) ([]leafSignature, error) {
 		m := members[k]
 		if err := m.leaf.checkLifetimeTotal(in); err != nil {
-			return err
+			return nil, err
 		}
-		if err := rules.check(m.leaf, m.i); err != nil {
-			return err
-		}
-		return in.authenticate(m.leaf, nil)
+		return rules.checkForm(m.leaf, m.i)
+	}, func(k int) error {
+		return in.authenticate(members[k].leaf, nil)
 	})
 }
 

@@ -187,6 +187,9 @@ func NewKeyPackage(in Input, o KeyPackageOptions) (*KeyPackageBundle, error) {
 	if err := kp.checkForm(s); err != nil {
 		return nil, err
 	}
+	if err := verifySignatures(s, kp.signatures()); err != nil {
+		return nil, err
+	}
 	bundle.KeyPackage = kp
 	return bundle, nil
 }
@@ -239,9 +242,8 @@ func (in *Input) newKeyPackageLeaf(s *primitive.Suite, signer *Signer, o *KeyPac
 	return l, priv, l.checkForm(s)
 }
 
-// checkForm verifies what a key package says of itself, its signature and that
-// of its leaf included (RFC 9420 sections 10 and 10.1). Credential and lifetime
-// are the caller's.
+// checkForm verifies what a key package says of itself (RFC 9420 sections 10 and
+// 10.1). Signatures, credential and lifetime are the caller's.
 func (kp *KeyPackage) checkForm(s *primitive.Suite) error {
 	l := kp.LeafNode
 	if l.Source != LeafNodeSourceKeyPackage {
@@ -256,17 +258,7 @@ func (kp *KeyPackage) checkForm(s *primitive.Suite) error {
 	if bytes.Equal(kp.InitKey, l.EncryptionKey) {
 		return CheckInitKeyDistinct.Errorf("init key and encryption key are the same")
 	}
-	if err := l.checkForm(s); err != nil {
-		return err
-	}
-	key := s.VerificationKey(l.SignatureKey)
-	if err := l.verifySignature(s, key, nil, 0); err != nil {
-		return err
-	}
-	if verifyWithKey(key, labelKeyPackageTBS, kp.appendTBS(make([]byte, 0, 768)), kp.Signature) != nil {
-		return CheckKeyPackageSignature.Errorf("signature does not verify")
-	}
-	return nil
+	return l.checkForm(s)
 }
 
 // Validate verifies a key package as far as that needs no group: form, both
@@ -282,6 +274,9 @@ func (kp *KeyPackage) Validate(in Input) error {
 	if err := kp.checkForm(s); err != nil {
 		return err
 	}
+	if err := verifySignatures(s, kp.signatures()); err != nil {
+		return err
+	}
 	if err := kp.LeafNode.checkLifetime(&in); err != nil {
 		return err
 	}
@@ -289,7 +284,7 @@ func (kp *KeyPackage) Validate(in Input) error {
 }
 
 // checkFor verifies a key package that is to be added to the group, but for its
-// credential and lifetime (RFC 9420 section 10.1).
+// signatures, credential and lifetime (RFC 9420 section 10.1).
 func (kp *KeyPackage) checkFor(r *leafRules) error {
 	if kp.Version != r.version {
 		return CheckKeyPackageVersion.Errorf("version %d in a group of version %d", kp.Version, r.version)

@@ -37,13 +37,22 @@ func leafRulesOf(s *primitive.Suite, gc *GroupContext) (*leafRules, error) {
 // check verifies one leaf, to stand at i, but for its credential, its lifetime
 // and its source. The signature comes last because it costs most.
 func (r *leafRules) check(l *LeafNode, i LeafIndex) error {
-	if err := r.compatible(l); err != nil {
+	signatures, err := r.checkForm(l, i)
+	if err != nil {
 		return err
+	}
+	return verifySignatures(r.s, signatures)
+}
+
+// checkForm is check but for the signature, which it returns.
+func (r *leafRules) checkForm(l *LeafNode, i LeafIndex) ([]leafSignature, error) {
+	if err := r.compatible(l); err != nil {
+		return nil, err
 	}
 	if err := l.checkForm(r.s); err != nil {
-		return err
+		return nil, err
 	}
-	return l.verifySignature(r.s, nil, r.groupID, i)
+	return []leafSignature{l.signature(r.groupID, i)}, nil
 }
 
 // compatible verifies that the client behind the leaf can be in the group.
@@ -61,7 +70,7 @@ func (r *leafRules) compatible(l *LeafNode) error {
 }
 
 // checkForm verifies what a leaf says of itself, whatever group it is in, but for
-// what verifySignature verifies.
+// its signature and signature key.
 func (l *LeafNode) checkForm(s *primitive.Suite) error {
 	if !l.Capabilities.credential(l.Credential.Type) {
 		return CheckLeafCredentialType.Errorf("credential type %d is not listed", l.Credential.Type)
@@ -92,27 +101,6 @@ func (c *Credential) checkKey(signatureKey []byte) error {
 		return CheckX509PublicKey.Errorf("the certificate is for another key")
 	}
 	return nil
-}
-
-// verifySignature verifies the signature key and the signature of a leaf that is
-// to stand at i. key is the leaf's, for callers that verify more with it, or nil.
-// No signature verifies with a malformed key, so that a valid one has to be
-// decoded only once.
-func (l *LeafNode) verifySignature(s *primitive.Suite, key *primitive.VerificationKey, groupID []byte, i LeafIndex) error {
-	tbs := l.appendTBS(make([]byte, 0, 512), groupID, i)
-	var err error
-	if key != nil {
-		err = verifyWithKey(key, labelLeafNodeTBS, tbs, l.Signature)
-	} else {
-		err = verifyWithLabel(s, l.SignatureKey, labelLeafNodeTBS, tbs, l.Signature)
-	}
-	if err == nil {
-		return nil
-	}
-	if err := s.CheckSignatureKey(l.SignatureKey); err != nil {
-		return CheckSignatureKey.Errorf("%v", err)
-	}
-	return CheckLeafSignature.Errorf("leaf %d", i)
 }
 
 // sign makes the signature of a leaf that is to stand at i.

@@ -17,7 +17,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(ExternalJoinOptions), new(ExternalProposalOptions), new(ExternalSender), new(FramedContent), new(FramedContentAuth), new(Group),
 		new(GroupContext), new(GroupContextExtensions), new(GroupInfo), new(groupLink), new(GroupOptions), new(GroupSecrets),
 		new(head), new(HPKECiphertext), new(HPKECiphertexts), new(Input), new(joiner), new(JoinOptions), new(KeyPackage), new(lastCapabilities),
-		new(KeyPackageBundle), new(KeyPackageOptions), new(keySet), new(LeafChange), new(LeafNode), new(leafRules),
+		new(KeyPackageBundle), new(KeyPackageOptions), new(keySet), new(LeafChange), new(LeafNode), new(leafRules), new(leafSignature),
 		new(Lifetime), new(Lineage), new(listedProposal), new(listedUpdate), new(listRules), new(Loaded),
 		new(loadedLeaf), new(Member), new(messageKey), new(MessageKey), new(missingSecret), new(MLSMessage), new(Need),
 		new(newLeaf), new(nodeKey), new(nodeReader), new(nodeRecord), new(originalHash), new(Outbound), new(OwnCommit),

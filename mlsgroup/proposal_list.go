@@ -302,10 +302,10 @@ func (l *proposalList) apply(in *Input, r *listRules, tree *RatchetTree, own boo
 	if a.rules, err = leafRulesOf(s, &next); err != nil {
 		return nil, err
 	}
-	err = in.doErr(len(l.updates)+len(l.adds), func(i int) error {
+	err = in.verifyLeaves(s, len(l.updates)+len(l.adds), func(i int) ([]leafSignature, error) {
 		if i < len(l.updates) {
 			u := &l.updates[i]
-			return a.checkUpdate(in, u, tree.Leaf(u.i))
+			return a.checkUpdate(u, tree.Leaf(u.i))
 		}
 		kp := l.adds[i-len(l.updates)]
 		lifetime := kp.LeafNode.checkLifetimeTotal
@@ -313,12 +313,18 @@ func (l *proposalList) apply(in *Input, r *listRules, tree *RatchetTree, own boo
 			lifetime = kp.LeafNode.checkLifetime
 		}
 		if err := lifetime(in); err != nil {
-			return err
+			return nil, err
 		}
 		if err := kp.checkFor(a.rules); err != nil {
-			return err
+			return nil, err
 		}
-		return in.authenticate(kp.LeafNode, nil)
+		return kp.signatures(), nil
+	}, func(i int) error {
+		if i < len(l.updates) {
+			u := &l.updates[i]
+			return in.authenticate(u.leaf, tree.Leaf(u.i))
+		}
+		return in.authenticate(l.adds[i-len(l.updates)].LeafNode, nil)
 	})
 	if err != nil {
 		return nil, err
@@ -344,17 +350,16 @@ func (l *proposalList) apply(in *Input, r *listRules, tree *RatchetTree, own boo
 	return a, nil
 }
 
-func (a *appliedProposals) checkUpdate(in *Input, u *listedUpdate, old *LeafNode) error {
+// checkUpdate verifies an Update but for its signature, which it returns, and its
+// credential.
+func (a *appliedProposals) checkUpdate(u *listedUpdate, old *LeafNode) ([]leafSignature, error) {
 	if u.leaf.Source != LeafNodeSourceUpdate {
-		return CheckLeafSourceUpdate.Errorf("source %d", u.leaf.Source)
+		return nil, CheckLeafSourceUpdate.Errorf("source %d", u.leaf.Source)
 	}
 	if bytes.Equal(u.leaf.EncryptionKey, old.EncryptionKey) {
-		return CheckUpdateEncryptionKey.Errorf("leaf %d keeps its encryption key", u.i)
+		return nil, CheckUpdateEncryptionKey.Errorf("leaf %d keeps its encryption key", u.i)
 	}
-	if err := a.rules.check(u.leaf, u.i); err != nil {
-		return err
-	}
-	return in.authenticate(u.leaf, old)
+	return a.rules.checkForm(u.leaf, u.i)
 }
 
 // checkTree verifies what a new tree has to fulfil after the list and the path,

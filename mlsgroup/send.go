@@ -285,6 +285,9 @@ func checkAdd(in *Input, rules *leafRules, kp *KeyPackage) error {
 	if err := kp.checkFor(rules); err != nil {
 		return err
 	}
+	if err := verifySignatures(rules.s, kp.signatures()); err != nil {
+		return err
+	}
 	return in.authenticate(kp.LeafNode, nil)
 }
 

@@ -206,7 +206,8 @@ func (w *sweeper) update(p *pendingProposal) {
 		return
 	}
 	a := appliedProposals{rules: rules}
-	if a.checkUpdate(w.in, &listedUpdate{i: i, leaf: leaf}, old) != nil {
+	signatures, err := a.checkUpdate(&listedUpdate{i: i, leaf: leaf}, old)
+	if err != nil || verifySignatures(w.g.s, signatures) != nil || w.in.authenticate(leaf, old) != nil {
 		return
 	}
 	w.take(p)

@@ -178,6 +178,45 @@ func BenchmarkVerifyBatch(b *testing.B) {
 	}
 }
 
+// BenchmarkVerifyEach verifies signatures of one signer each, and of one for two,
+// beside as many one by one.
+func BenchmarkVerifyEach(b *testing.B) {
+	s, _ := Lookup(1)
+	for _, n := range []int{strictMin, 500, 1000, 2000} {
+		for _, each := range []int{1, 2} {
+			list := make([]Signed, n)
+			for i, v := range signed(b, s, n/each, n/each) {
+				for j := range each {
+					list[i*each+j] = Signed{v.pub, v.message, v.sig}
+				}
+			}
+			name := fmt.Sprintf("%d/signers%d", n, n/each)
+			b.Run(name+"/together", func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if !strictHolds(list, inSequence) {
+						b.Fatal("the signatures do not hold")
+					}
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/sig")
+			})
+			b.Run(name+"/one-by-one", func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					for i := 0; i < n; i += each {
+						for _, err := range s.VerifyEach(list[i:i+each], nil) {
+							if err != nil {
+								b.Fatal(err)
+							}
+						}
+					}
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/sig")
+			})
+		}
+	}
+}
+
 func BenchmarkHPKE(b *testing.B) {
 	benchSuites(b, func(b *testing.B, s *Suite) {
 		priv, pub, err := s.DeriveKeyPair(seedFor(s, "receiver"))

@@ -85,6 +85,7 @@ func equationHolds(entries []batchEntry, seed []byte) bool {
 		n       = len(entries)
 		factors = batchFactors(seed, n)
 		rs      = make([]*curve.EdwardsPoint, n)
+		z       = make([]scalar.Scalar, n)
 		zs      = make([]*scalar.Scalar, n)
 		keys    = make([]*curve.ExpandedEdwardsPoint, 1, n+1)
 		sums    = make([]scalar.Scalar, n+1)
@@ -93,8 +94,9 @@ func equationHolds(entries []batchEntry, seed []byte) bool {
 	)
 	keys[0], sumPtrs[0] = minusB, &sums[0]
 	for i := range entries {
-		e, z := &entries[i], &factors[i]
-		rs[i], zs[i] = &e.r, z
+		e := &entries[i]
+		setFactor(&z[i], factors[i])
+		rs[i], zs[i] = &e.r, &z[i]
 		at := 1
 		for at < len(of) && of[at] != e.key && of[at].pub != e.key.pub {
 			at++
@@ -103,8 +105,8 @@ func equationHolds(entries []batchEntry, seed []byte) bool {
 			of, keys, sumPtrs = append(of, e.key), append(keys, &e.key.minusA), append(sumPtrs, &sums[at])
 		}
 		var product scalar.Scalar
-		sums[0].Add(&sums[0], product.Mul(z, &e.s))
-		sums[at].Add(&sums[at], product.Mul(z, &e.k))
+		sums[0].Add(&sums[0], product.Mul(zs[i], &e.s))
+		sums[at].Add(&sums[at], product.Mul(zs[i], &e.k))
 	}
 	// The tables are of -A, so that the sign of every term but B's is wrong.
 	for _, sum := range sumPtrs[1:] {
@@ -114,27 +116,34 @@ func equationHolds(entries []batchEntry, seed []byte) bool {
 	return p.ExpandedMultiscalarMulVartime(sumPtrs, keys, zs, rs).IsSmallOrder()
 }
 
-// batchFactors derives n factors of 128 bits.
-func batchFactors(seed []byte, n int) []scalar.Scalar {
-	const size = 16
-	factors := make([]scalar.Scalar, n)
+// factorSize is the bytes of a factor.
+const factorSize = 16
+
+// batchFactors derives n factors.
+func batchFactors(seed []byte, n int) [][factorSize]byte {
+	factors := make([][factorSize]byte, n)
 	key := sha512.Sum512_256(seed)
 	var (
 		input [len(key) + 4]byte
 		block [sha512.Size]byte
-		wide  [32]byte
 	)
 	copy(input[:], key[:])
 	for i := range factors {
-		at := i % (len(block) / size) * size
+		at := i % (len(block) / factorSize) * factorSize
 		if at == 0 {
 			binary.BigEndian.PutUint32(input[len(key):], uint32(i))
 			block = sha512.Sum512(input[:])
 		}
-		copy(wide[:size], block[at:])
-		if _, err := factors[i].SetBits(wide[:]); err != nil {
-			panic(err) // of the length alone, which is right
-		}
+		copy(factors[i][:], block[at:])
 	}
 	return factors
+}
+
+// setFactor sets z to a factor.
+func setFactor(z *scalar.Scalar, factor [factorSize]byte) {
+	var wide [32]byte
+	copy(wide[:], factor[:])
+	if _, err := z.SetBits(wide[:]); err != nil {
+		panic(err) // of the length alone, which is right
+	}
 }

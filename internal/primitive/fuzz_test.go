@@ -52,6 +52,35 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
+// FuzzVerifyEach verifies some bytes as a signature together with two that a
+// dishonest signer can make, and compares the verdict with that of one by one.
+func FuzzVerifyEach(f *testing.F) {
+	s := &suites[0]
+	priv, pub, err := s.GenerateSignatureKey(seedFor(s, "fuzz"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	sig, err := s.Sign(priv, []byte("message"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(pub, []byte("message"), sig, byte(0), byte(0), uint16(0))
+	f.Add(pub, []byte("message"), sig, byte(4), byte(4), uint16(1))
+	f.Add(pub, []byte("other"), sig, byte(0), byte(0), uint16(0))
+	f.Fuzz(func(t *testing.T, pub, message, sig []byte, inKey, inR byte, try uint16) {
+		forged := forgers{newForger(t)}
+		list := []Signed{
+			forged.signature(0, int(inKey%8), int(inR%8), int(try)), {pub, message, sig},
+			forged.signature(1, 0, int(inR/8%8), int(try)),
+		}
+		for _, list := range [][]Signed{list, list[:1], list[1:2], {list[0], list[2]}} {
+			if together, apart := strictHolds(list, inSequence), oneByOne(list); together != apart {
+				t.Fatalf("%d signatures: together %v, one by one %v", len(list), together, apart)
+			}
+		}
+	})
+}
+
 // FuzzOpen hands arbitrary bytes to HPKE and the AEAD.
 func FuzzOpen(f *testing.F) {
 	for i := range suites {

@@ -15,7 +15,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	secrettest.Types(t, []any{
 		new(ecdsaScheme), new(SealInfo), new(ed25519Scheme), new(ed448Scheme), new(hpkeContext), new(kem), new(nistGroup),
 		new(nistKey), new(standardEd25519), new(standardKey), new(Suite), new(Verification), new(VerificationKey),
-		new(voiEd25519), new(voiKey), new(batchEntry), new(ecdsaKey), new(combs[*nistec.P384Point]), new(ed448Key), new(x25519Group),
+		new(voiEd25519), new(voiKey), new(batchEntry), new(Signed), new(strictEntry), new(ecdsaKey), new(combs[*nistec.P384Point]), new(ed448Key), new(x25519Group),
 		new(x25519Key), new(x448Group), new(x448Key),
 	}, nil, "")
 	marker := []byte(secrettest.Marker)

@@ -22,7 +22,8 @@
 // group, so [Suite.Verify] applies the strictest common rule, that of the peers
 // we have to agree with: the equation without cofactor, S below the group order,
 // canonical encodings, and neither a public key nor an R of small order.
-// [Suite.VerifyBatch] uses the equation with cofactor and is for application
+// [Suite.VerifyEach] decides on many signatures by that same rule, faster than one
+// by one. [VerifyBatch] uses the equation with cofactor and is for application
 // messages only, where a disagreement costs one message and no state.
 package primitive
 

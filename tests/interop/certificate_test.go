@@ -122,6 +122,7 @@ func certifiedPair(s *stage, d *domain, creator, other certified) {
 	l := s.newList(d, other)
 	s.register(l, s.serialOf(other))
 	s.seen(conclave.E2EIStateNotVerified, map[certified]conclave.DeviceStatus{other: conclave.DeviceStatusRevoked})
+	s.talk()
 }
 
 func certifiedAdd(s *stage, d *domain, adder, other certified) {
@@ -382,6 +383,7 @@ func anotherTime(s *stage, d *domain, certifiedOne, other certified) {
 	check(certifiedOne.certify(s.group))
 	s.settle()
 	s.seen(conclave.E2EIStateVerified, nil)
+	s.talk()
 }
 
 func revokedIntermediate(s *stage, d *domain, first, second certified) {
@@ -424,6 +426,7 @@ func outdated(s *stage, d *domain, ours, theirs certified) {
 		fail("their client does not tell that the older list revokes less")
 	}
 	s.sees(theirs, conclave.E2EIStateVerified, valid)
+	s.talk()
 }
 
 // sees has one member read the state and the statuses of all.

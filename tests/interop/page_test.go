@@ -10,8 +10,9 @@ import (
 const pageBegin = `# Live conversations with other implementations
 
 Written by ` + "`tests/interop`" + ` (` + "`go test -run TestMatrix -update`" + ` in that folder), which plays all of it against the real peers in Node and holds this page in
-` + "`.ci/run`" + `. Every scenario ends with a text of every member to every other, and after every step all members compare epoch, member list and a secret of MLS's
-exporter. The delivery service takes one commit for each epoch, as Wire's does. *We* is this engine, *they* is the peer.
+` + "`.ci/run`" + `, where there is Node and the peers' packages can be had. Every scenario ends with a text of every member to every other, and whenever all have processed what there
+is, they compare epoch, member list and a secret of MLS's exporter. The delivery service takes one commit for each epoch, as Wire's does. *We* is this engine, *they* is the peer.
+Where a key changes under a Basic credential, our clients have ` + "`ClientOptions.BasicKeyChange`" + `, without which they refuse it.
 
 Certificates are X.509 credentials, which each side gets by its own enrolment from a CA in memory with keys of the suite's signature algorithm. Members compare all that
 they read of each other: the conversation's state, and of everybody client id, status, thumbprint, handle, display name, domain, serial number, validity and certificate.

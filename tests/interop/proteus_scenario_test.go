@@ -58,7 +58,7 @@ var proteusScenarios = slices.Concat(
 		s.begin(b, a)
 		s.storm(a, b)
 	}}},
-	proteusBoth("a thousand of ours come late; one more is too many", "a thousand of theirs come late; one more is too many", gap),
+	proteusBoth("a thousand of ours are late; one more is too many", "a thousand of theirs are late; one more is too many", gap),
 	proteusBoth("all of ours comes twice", "all of theirs comes twice", allTwice),
 	proteusBoth("ours come changed, then as they were", "theirs come changed, then as they were", changed),
 	proteusBoth("we lose the session and begin anew", "they lose the session and begin anew", anew),

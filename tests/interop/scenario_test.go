@@ -62,7 +62,7 @@ var scenarios = slices.Concat(
 	both("our new client asks to be added, they commit", "their new client asks to be added, we commit", externalAdd),
 	both("an external sender removes; we created, they commit", "an external sender removes; they created, we commit", externalRemove),
 	both("our messages come in another order", "their messages come in another order", outOfOrder),
-	both("all of ours comes twice", "all of theirs comes twice", twice),
+	both("a text and a commit of ours come twice", "a text and a commit of theirs come twice", twice),
 	both("our messages come up to three epochs late", "their messages come up to three epochs late", late),
 	both("our messages come before the commit of their epoch", "their messages come before the commit of their epoch", early),
 	both("both commit, they lose", "both commit, we lose", race),
