@@ -22,7 +22,7 @@ type Engine struct {
 	system  *actors.System
 }
 
-// Open opens the engine's directory, creating it if it does not exist; "" is the working directory. [CodeWrongKey], [CodeDirectoryInUse], [CodeNewerFormat] and [CodeCorrupt] leave it as it was.
+// Open opens the engine's directory, creating it if it does not exist. With InMemory dir means nothing; else "" is refused, as it would fill the working directory. [CodeWrongKey], [CodeDirectoryInUse], [CodeNewerFormat] and [CodeCorrupt] leave it as it was.
 func Open(ctx context.Context, dir string, o Options) (*Engine, error) {
 	return open(ctx, dir, o, store.Options{})
 }
@@ -36,6 +36,9 @@ func open(ctx context.Context, dir string, o Options, so store.Options) (*Engine
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, wrap(op, "", err)
+	}
+	if dir == "" && !o.InMemory {
+		return nil, wrap(op, "", fmt.Errorf("%w: no directory", messages.ErrInvalidArgument))
 	}
 	so.Key, so.InMemory, so.NoSync, so.Rand, so.CacheBytes = o.Key, o.InMemory, o.NoSync, o.Rand, o.CacheBytes
 	s, err := store.Open(dir, so)

@@ -34,6 +34,8 @@ func TestOpen(t *testing.T) {
 		_, err = conclave.Open(ctx, dir, o)
 		wantCode(t, err, conclave.CodeInvalidArgument)
 	}
+	_, err = conclave.Open(ctx, "", conclave.Options{Key: testKey})
+	wantCode(t, err, conclave.CodeInvalidArgument)
 	if e, err = conclave.Open(ctx, dir, conclave.Options{Key: testKey}); err != nil {
 		t.Fatalf("after the refused ones: %v", err)
 	}

@@ -48,7 +48,7 @@ type Options struct {
 	// IdleAfter is how long a conversation or session that nobody uses keeps its memory. 0 is five minutes, negative is for ever.
 	IdleAfter time.Duration
 	// StateBytes bounds the memory, by estimate, of conversations and sessions at rest: beyond it those not used for longest are dropped from memory, and read from
-	// the directory when they are used again. 0 is 256 MiB, negative is no bound.
+	// the directory when they are used again; a call that brings another into memory waits for that. 0 is 256 MiB, negative is no bound.
 	StateBytes int64
 	// LeaseGenerations lets EncryptMessage outside transactions return without a sync, but for one call in 16, which reserves the keys of the 15 that
 	// follow. The price: after a crash, a Close or when the conversation leaves memory, the rest of the block is never used, which receivers see as messages

@@ -35,6 +35,7 @@ func (c *conversation) load() error {
 		return err
 	}
 	c.state = s
+	c.entry.weigh(c.memory()) // before anybody is answered: who comes next sees it
 	c.publish()
 	return nil
 }

@@ -46,7 +46,8 @@ type Options struct {
 
 	// StateBytes bounds the memory, by estimate, of the conversations and sessions that nobody is
 	// asking: beyond it those not asked for longest are dropped from memory, and read
-	// from the store when they are asked again. 0 is 256 MiB, negative is no bound.
+	// from the store when they are asked again. A request that brings another into memory
+	// waits until they have left. 0 is 256 MiB, negative is no bound.
 	StateBytes int64
 
 	// LeaseGenerations lets single calls of EncryptMessage answer without a sync, but

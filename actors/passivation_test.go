@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -63,27 +64,44 @@ func (w *world) rests(want int64) {
 	}
 }
 
-// TestStateBytesHold uses many conversations under a bound and waits for the memory of
-// those that are left.
+// TestStateBytesHold has several callers use many conversations under a bound: at no
+// moment more is in memory than the bound and what they are using.
 func TestStateBytesHold(t *testing.T) {
-	const limit = 10 * (restBytes + 16<<10)
+	const (
+		callers, conversations = 8, 80
+		each                   = restBytes + 16<<10 // at most: without the tree
+		limit                  = 10 * each
+	)
 	w := newWorld(t, func(o *Options) { o.IdleAfter, o.StateBytes = -1, limit })
 	alice, bob := w.peer("alice"), w.peer("bob")
-	for i := range 40 {
-		id := messages.ConversationID(fmt.Sprint(i))
-		alice.create(id)
-		alice.add(id, bob)
+	id := func(i int) messages.ConversationID { return messages.ConversationID(fmt.Sprint(i)) }
+	for i := range conversations {
+		alice.create(id(i))
+		alice.add(id(i), bob)
 	}
-	for round := range 3 {
-		for i := range 40 {
-			id := messages.ConversationID(fmt.Sprint(i))
-			bob.expectText(id, alice.encrypt(alice.at(id), fmt.Sprint(round)), fmt.Sprint(round))
-		}
+	w.sys.makeRoom(0) // with their trees
+	var most atomic.Int64
+	var callersDone sync.WaitGroup
+	for caller := range callers {
+		callersDone.Go(func() {
+			for round := range 3 {
+				for i := caller; i < conversations; i += callers {
+					if _, err := w.sys.Ask(t.Context(), alice.at(id(i)), messages.EncryptMessage{Plaintext: fmt.Append(nil, round)}); err != nil {
+						t.Error(err)
+						return
+					}
+					for now := w.sys.resident.Load(); ; {
+						if was := most.Load(); now <= was || most.CompareAndSwap(was, now) {
+							break
+						}
+					}
+				}
+			}
+		})
 	}
-	for until := time.Now().Add(time.Minute); w.sys.resident.Load() > limit; runtime.Gosched() {
-		if time.Now().After(until) {
-			t.Fatalf("%d bytes are in memory, want at most %d", w.sys.resident.Load(), limit)
-		}
+	callersDone.Wait()
+	if got := most.Load(); got > limit+callers*each {
+		t.Errorf("%d bytes were in memory, %d is the bound and %d what was in use", got, limit, callers*each)
 	}
 	if len(w.sys.conversations.all()) == 0 {
 		t.Error("nothing is left in memory")

@@ -355,6 +355,7 @@ func (s *session) load(local *proteus.Identity) error {
 		return fmt.Errorf("%w: proteus session: %w", messages.ErrCorrupt, err)
 	}
 	s.committed, s.reserved, s.loaded = found, reserved, true
+	s.entry.weigh(s.memory()) // as a conversation
 	return nil
 }
 

@@ -33,6 +33,7 @@ type System struct {
 	// when it is more than it may be and one has come to rest.
 	resident atomic.Int64
 	crowded  chan struct{}
+	room     chan struct{} // holds a value while somebody makes room, and from Close on
 	swept    chan struct{} // closed when the sweeper has ended
 	started  time.Time
 	ids      atomic.Uint64
@@ -69,6 +70,7 @@ func Start(o Options) (*System, error) {
 		host:          o.host(),
 		openers:       newOpeners(o.Logger, o.Step),
 		crowded:       make(chan struct{}, 1),
+		room:          make(chan struct{}, 1),
 		swept:         make(chan struct{}),
 		started:       time.Now(),
 		gate:          newGate(o.MaxRequests, o.MaxBytes),
@@ -275,9 +277,15 @@ func (e *entry) weigh(n int64) {
 	e.sys.resident.Add(n - e.bytes.Swap(n))
 }
 
-// acquire returns a row and holds it, starting the actor if it is not in memory.
+// acquire returns a row and holds it, starting the actor if it is not in memory. Where
+// those in memory hold too much already, others leave first: as many as come at once may
+// be more than fit, but memory does not grow with how fast they come.
 func (s *System) acquire(c *client, key entryKey) *entry {
-	var e *entry
+	e := s.find(key)
+	if e != nil {
+		return e
+	}
+	s.keepToLimit()
 	s.conversations.update(key, func(old *entry, ok bool) (*entry, bool) {
 		if e = old; !ok {
 			e = &entry{sys: s, key: key, gate: newGate(s.options.MaxConversationRequests, s.options.MaxConversationBytes)}
@@ -326,8 +334,25 @@ func (s *System) sweep() {
 		case <-tick:
 			s.passivate(s.options.IdleAfter)
 		case <-s.crowded:
-			s.makeRoom(s.options.StateBytes)
+			s.keepToLimit()
 		}
+	}
+}
+
+// keepToLimit makes room if there has to be more. Who comes while another makes it waits
+// until there is.
+func (s *System) keepToLimit() {
+	if !s.isCrowded() {
+		return
+	}
+	select {
+	case s.room <- struct{}{}:
+		defer func() { <-s.room }()
+	case <-s.background.Done():
+		return
+	}
+	if s.isCrowded() && s.background.Err() == nil {
+		s.makeRoom(s.options.StateBytes)
 	}
 }
 
@@ -469,10 +494,15 @@ func (s *System) Close(ctx context.Context) error {
 func (s *System) close(ctx context.Context) error {
 	s.gate.shut()
 	s.cancel(messages.ErrClosed)
-	// First the sweeper: from then on every conversation in the table hears what is
-	// said to it.
+	// First whoever drops conversations from memory: from then on every one in the table
+	// hears what is said to it.
 	if err := await(ctx, s.swept); err != nil {
 		return err
+	}
+	select {
+	case s.room <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	clients := s.clients.all()
 	for _, c := range clients {

@@ -119,7 +119,7 @@ func (r *listRules) sort(listed []listedProposal) (*proposalList, error) {
 				return nil, CheckRemoveLeaf.Errorf("leaf %d is blank", leaf)
 			}
 			if !r.external && leaf == r.committer {
-				return nil, CheckRemoveCommitter.Errorf("a Remove of leaf %d", leaf)
+				return nil, CheckRemoveCommitter.Errorf("a Remove of leaf %d, which made the commit", leaf)
 			}
 			l.removes = append(l.removes, leaf)
 		case ProposalTypePreSharedKey:
