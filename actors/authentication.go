@@ -94,7 +94,7 @@ func (c *client) identityOf(credential *mlsgroup.Credential) messages.ClientID {
 	if credential.Type == mlsgroup.CredentialTypeBasic {
 		return messages.ClientID(credential.Identity)
 	}
-	return clientIDOf(c.trusted.Load(), credential, c.sys.options.Now())
+	return clientIDOf(c.published.Load().trusted, credential, c.sys.options.Now())
 }
 
 // owns tells whether a credential names the client.

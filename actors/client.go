@@ -17,8 +17,8 @@ func newClientActor(c *client) *clientActor {
 	return a
 }
 
-func (a *clientActor) address() ref         { return a.client.actor }
-func (a *clientActor) durable(*transaction) {}
+func (a *clientActor) address() ref             { return a.client.actor }
+func (a *clientActor) news(*transaction) []news { return nil }
 
 // Names of guards.
 func credentialGuard(ref messages.CredentialRef) string { return "credential " + string(ref[:]) }
@@ -32,7 +32,7 @@ const (
 
 // plan says which guards a request needs and what it does then.
 func (a *clientActor) plan(t *task) (*work, error) {
-	w := &work{task: t}
+	w := &work{task: t, unguarded: unguarded(t)}
 	var ok bool
 	if w.needs, w.run, ok = a.planProteus(t); ok {
 		return w, nil
@@ -85,6 +85,18 @@ func (a *clientActor) plan(t *task) (*work, error) {
 		return nil, fmt.Errorf("%w: %T needs a conversation", messages.ErrInvalidArgument, t.request)
 	}
 	return w, nil
+}
+
+// unguarded tells whether a request reads records without a guard. In a transaction some
+// take one. The list of conversations has a way of its own, see listing.go.
+func unguarded(t *task) bool {
+	switch t.request.(type) {
+	case messages.ListCredentials, messages.ListKeyPackages, messages.CountKeyPackages, messages.ReadProteus, readIdentity:
+		return true
+	case messages.ReadData, messages.ReadRotation:
+		return t.tx == nil
+	}
+	return false
 }
 
 func (a *clientActor) setData(tx *transaction, r messages.SetData) (messages.Reply, error) {

@@ -22,10 +22,9 @@ type conversation struct {
 	serving *task   // whose step runs now: a panic costs it its answer
 	apart   int     // messages to be opened apart from other conversations', see openApart
 
-	state   *state  // committed; nil: not loaded
-	shown   *state  // what the published view was made of, or reads like; nil: there is none, see view.go
-	stage   *stage  // of the transaction that holds the guard; nil: nobody does
-	parked  []*task // reads that wait until its decision is carried out, see view.go
+	state   *state // committed; nil: not loaded
+	shown   *state // what the published view was made of, or reads like; nil: there is none, see view.go
+	stage   *stage // of the transaction that holds the guard; nil: nobody does
 	sending *sending
 	resend  *resend
 	closed  bool
@@ -107,8 +106,8 @@ func (c *conversation) handle(l letter) {
 		c.settle(l.tx)
 	case abort:
 		c.abort(l.tx)
-	case undecided:
-		c.dropParked(messages.ErrStoreFailed)
+	case storeFailed:
+		c.storeFailed()
 	case sendResult:
 		c.sent(l)
 	case resendDue:
@@ -128,14 +127,12 @@ func (c *conversation) handle(l letter) {
 		}
 		c.closed = true
 		c.stopResend()
-		c.dropParked(messages.ErrClosed)
 		c.close()
 	}
 }
 
 func (c *conversation) stopped() {
 	c.stopResend()
-	c.dropParked(messages.ErrClosed)
 	c.close()
 	c.forgetKeys()
 	c.entry.weigh(0)
@@ -163,8 +160,7 @@ func (c *conversation) forgetKeys() {
 // but while it is held only because a commit is on its way, messages can still be
 // decrypted in the epoch that commit would end.
 func (c *conversation) take(t *task) {
-	if err := t.ctx.Err(); err != nil {
-		t.answer(nil, err)
+	if c.sys.turnAway(t) {
 		return
 	}
 	if c.closed && t.tx == nil {
@@ -297,7 +293,7 @@ func (c *conversation) stageBatch(batch []*task) {
 		c.serve()
 		return
 	}
-	if err = c.commit(st); err != nil {
+	if err = c.persist(st); err != nil {
 		c.lose()
 	}
 	for i, t := range batch[:done] {
@@ -369,10 +365,13 @@ func (c *conversation) requeue(t *task) {
 	c.waits(t)
 }
 
-// commit makes a stage durable, and current. The law is here: stage, persist, swap,
+// persist makes a stage durable, and current. The law is here: stage, persist, swap,
 // release.
-func (c *conversation) commit(st *stage) error {
+func (c *conversation) persist(st *stage) error {
 	if st.changes.Len() > 0 {
+		if c.unsettle(st) {
+			defer c.settleListing()
+		}
 		if err := c.sys.apply(&st.changes); err != nil {
 			return err
 		}
@@ -392,11 +391,12 @@ func (c *conversation) swap(st *stage) {
 	for _, b := range st.consumed {
 		b.Wipe()
 	}
+	c.client.publish(st.news...)
 	for _, e := range st.events {
 		c.sys.events.send(e)
 	}
 	after := st.after
-	st.consumed, st.events, st.after = nil, nil, nil
+	st.consumed, st.events, st.after, st.news = nil, nil, nil, nil
 	for _, f := range after {
 		f()
 	}
@@ -434,14 +434,25 @@ func (c *conversation) step(t *task) {
 	}
 }
 
+// storeFailed answers whoever waits. A commit that has left is in doubt, as the store says
+// when it is opened again: no verdict could be written down any more.
+func (c *conversation) storeFailed() {
+	c.queue.storeFailed()
+	if s := c.sending; s != nil {
+		c.endSend(s, nil, messages.ErrStoreFailed)
+	}
+	if r := c.resend; r != nil {
+		for _, t := range r.waiters {
+			t.answer(nil, messages.ErrStoreFailed)
+		}
+		c.stopResend()
+	}
+}
+
 // cancel answers a request that still waits; one whose commit is on its way gives up
 // waiting, and the commit stays in doubt.
 func (c *conversation) cancel(t *task) {
 	c.queue.cancel(t)
-	if at := slices.Index(c.parked, t); at >= 0 {
-		c.parked = slices.Delete(c.parked, at, at+1)
-		t.answer(nil, t.ctx.Err())
-	}
 	if s := c.sending; s != nil && s.task == t {
 		s.cancel(t.ctx.Err())
 	}
@@ -467,9 +478,11 @@ func (c *conversation) prepare(tx *transaction) {
 	default:
 		v.err = c.closeDoubt(c.stage)
 		v.changes = &c.stage.changes
+		v.news, c.stage.news = c.stage.news, nil
 		if v.err == nil && !c.stage.clean() {
 			c.stage.voted = true
 			c.withdraw()
+			c.stage.unsettled = c.unsettle(c.stage)
 		}
 	}
 	tx.actor.send(v)
@@ -519,11 +532,14 @@ func (c *conversation) leave(tx *transaction) {
 		final = st.final
 		c.stage = nil
 		c.publish() // it may have voted
+		if st.unsettled {
+			c.settleListing()
+		}
 		c.guard.release(tx)
 		defer c.entry.release() // once the resend of what is in doubt holds it
 	}
 	tx.actor.send(settled{c.entry.actor, final})
-	c.serveParked()
+	c.unpark()
 	c.scheduleResend()
 	c.serve()
 }

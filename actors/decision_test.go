@@ -11,7 +11,7 @@ import (
 )
 
 // sendHost is a host that calls held in the sender, before it sends a letter to a
-// conversation.
+// conversation, a session or, with no id, an actor that keeps a client's records.
 type sendHost struct {
 	host
 	held func(to messages.ConversationID, l letter)
@@ -19,14 +19,20 @@ type sendHost struct {
 
 type sendRef struct {
 	ref
+	receiver
 	to   messages.ConversationID
 	held func(to messages.ConversationID, l letter)
 }
 
 func (h *sendHost) spawn(r receiver) ref {
 	spawned := h.host.spawn(r)
-	if c, ok := r.(*conversation); ok {
-		return &sendRef{spawned, c.id, h.held}
+	switch r := r.(type) {
+	case *conversation:
+		return &sendRef{spawned, r, r.id, h.held}
+	case *session:
+		return &sendRef{spawned, r, messages.ConversationID(r.id), h.held}
+	case *clientActor, *pkiActor:
+		return &sendRef{spawned, r, "", h.held}
 	}
 	return spawned
 }
@@ -62,11 +68,7 @@ func (p *peer) sendReads(ctx context.Context, id messages.ConversationID, reques
 
 // pass waits until the conversation's actor has dealt with all that was sent to it.
 func (p *peer) pass(id messages.ConversationID) {
-	ended, cancel := context.WithCancel(context.Background())
-	cancel()
-	last := newTask(ended, messages.ReadConversation{})
-	p.row(id).actor.send(last)
-	<-last.result // which no actor keeps
+	pass(p.row(id).actor)
 }
 
 // coldReads are those that lack something in a conversation of which only the head is in
@@ -85,6 +87,20 @@ type decision struct {
 	l        *latch
 }
 
+// apply is Store.Apply, and once the latch is armed it answers with after instead: the
+// store has taken the changes before the latch if that is nil, else it never takes them.
+func (l *latch) apply(s *store.Store, after error, sets ...*store.ChangeSet) error {
+	if !l.armed.Load() {
+		return s.Apply(sets...)
+	}
+	var err error
+	if after == nil {
+		err = s.Apply(sets...)
+	}
+	l.pass()
+	return errors.Join(err, after)
+}
+
 // decide brings a transaction to where its changes are given to the store. The store
 // answers with after, and has taken them before the latch if that is nil.
 func decide(t *testing.T, commit bool, after error) *decision {
@@ -93,15 +109,7 @@ func decide(t *testing.T, commit bool, after error) *decision {
 		o.IdleAfter, o.StateBytes = -1, -1
 		s := o.Store
 		o.apply = func(sets ...*store.ChangeSet) error {
-			if !l.armed.Load() {
-				return s.Apply(sets...)
-			}
-			var err error
-			if after == nil {
-				err = s.Apply(sets...)
-			}
-			l.pass()
-			return errors.Join(err, after)
+			return l.apply(s, after, sets...)
 		}
 	})
 	alice, bob := w.peer("alice"), w.peer("bob")

@@ -32,12 +32,35 @@ type client struct {
 	id          messages.ClientID
 	keys        store.Client
 	config      atomic.Pointer[clientConfig]
-	proteus     atomic.Pointer[proteus.Identity] // once it has been read
-	trusted     atomic.Pointer[pki.Snapshot]     // whom it trusts: what is durable; see pki.go
-	points      atomic.Pointer[[]notedPoint]     // see points.go
+	proteus     atomic.Pointer[proteus.Identity]          // once it has been read
+	published   atomic.Pointer[published]                 // never nil
+	unsettled   atomic.Pointer[[]messages.ConversationID] // see listing.go
 	actor       ref
 	pki         ref
 	coordinator ref
+}
+
+// published is what everybody reads of a client without asking its actors, and it is
+// durable. It never changes; what becomes durable at once is published at once.
+type published struct {
+	trusted *pki.Snapshot // see pki.go
+	points  []notedPoint  // see points.go
+}
+
+// news makes what is published next of what is published. It may run more than once.
+type news func(*published)
+
+func (c *client) publish(all ...news) {
+	for len(all) > 0 {
+		old := c.published.Load()
+		next := *old
+		for _, f := range all {
+			f(&next)
+		}
+		if c.published.CompareAndSwap(old, &next) {
+			return
+		}
+	}
 }
 
 // clientConfig is what InitClient has set.
@@ -139,6 +162,7 @@ func (d *directory) load(r messages.InitClient, config *clientConfig) (*client, 
 		return nil, false, d.sys.storeError(err)
 	}
 	c := &client{sys: d.sys, id: r.ClientID}
+	c.published.Store(new(published))
 	created := found[0] == nil
 	if created {
 		if err := d.create(c, r, config, key); err != nil {
@@ -160,7 +184,7 @@ func (d *directory) load(r messages.InitClient, config *clientConfig) (*client, 
 	if err != nil {
 		return nil, false, err
 	}
-	c.trusted.Store(trusted)
+	c.publish(trusts(trusted))
 	c.actor = d.sys.host.spawn(newClientActor(c))
 	c.pki = d.sys.host.spawn(newPKIActor(c))
 	c.coordinator = d.sys.host.spawn(&coordinator{sys: d.sys, client: c, open: make(map[*transaction]bool)})

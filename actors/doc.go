@@ -25,6 +25,7 @@
 //	routes, and how many use each              table.go, behind locks
 //	messages that wait to be opened            opening.go, behind a lock
 //	distribution points noted in a stage       points.go, behind a lock
+//	what is published of a client              nobody: it is replaced as a whole, client.published
 //	what a conversation has published          who reads it and its actor; the last wipes it
 //
 // # How a request goes
@@ -45,7 +46,17 @@
 // committed, and wait for nobody: those of no transaction are answered by the caller's
 // goroutine, from what the conversation has published (view.go). From the moment that
 // the store has a transaction's changes until they are swapped, a read of what they
-// change may wait for that, and so for the disk.
+// change may wait for that, and so for the disk: nobody hears of them before they are
+// durable, nor misses them after another has. Each kind does it in its way:
+//
+//	conversation     view.go: memory, or the read is parked
+//	Proteus session  session.go: the same
+//	client           keeper.go: it reads the store alone; the answer is held until the
+//	                 transaction is settled there
+//	conversations    listing.go: those that come or go are asked
+//	PKI              pki.go, points.go: published when the transaction is decided,
+//	                 before any participant is told
+//	enrolment        nothing is read of it; who claims it hides it from then on
 //
 // # Commits on their way
 //
@@ -138,6 +149,7 @@
 // A panic in a step costs that request its answer (ErrInternal) and the actor its
 // memory, which it reads back from the store. When the store fails, whoever was being
 // applied is answered ErrOutcomeUnknown, everybody later ErrStoreFailed, and nothing
-// is swapped or released; a read that waits for the decision is answered ErrStoreFailed.
-// Close answers what waits with ErrClosed.
+// is swapped or released. Whoever waits is answered ErrStoreFailed then, as the decision
+// it waits for may never come; so is the operation whose commit is on its way, which is
+// in doubt when the engine is opened again. Close answers what waits with ErrClosed.
 package actors

@@ -14,7 +14,8 @@ import (
 // enrollmentActor owns one enrolment: its machine with the keys and the nonce, and its
 // journal if it has one. It is in memory from beginning to end, and nobody waits at it
 // for a transaction: one that has taken it, to store its certificate or to stash it,
-// hides it from all others until it is settled.
+// hides it from all others until it is settled. So nobody who has seen that transaction
+// elsewhere finds the enrolment as it was before.
 type enrollmentActor struct {
 	sys        *System
 	client     *client
@@ -79,17 +80,12 @@ func (a *enrollmentActor) receive(l letter) {
 func (a *enrollmentActor) handle(l letter) {
 	switch l := l.(type) {
 	case *task:
-		if err := l.ctx.Err(); err != nil {
-			l.answer(nil, err)
-			return
+		if !a.sys.turnAway(l) {
+			l.answer(a.serve(l))
 		}
-		l.answer(a.serve(l))
 	case prepare:
 		l.tx.actor.send(vote{participant: a.entry.actor})
 	case settle:
-		if t := l.tx.transport.Load(); t != nil && a.tx == l.tx && a.claimed {
-			a.client.setTransport(*t)
-		}
 		a.settled(l.tx, a.claimed)
 	case abort:
 		a.settled(l.tx, a.popped)

@@ -422,6 +422,13 @@ func (f *flaky) apply(sets ...*store.ChangeSet) error {
 	return f.store.Apply(sets...)
 }
 
+// fail makes the next Apply fail.
+func (f *flaky) fail() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.left = 0
+}
+
 // TestStoreFails cuts a scenario at each of its writes. Whoever was being served
 // hears that the outcome is unknown, everybody later that the store has failed;
 // nothing leaves; and a new System over what is on disk finds all or nothing, and

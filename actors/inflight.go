@@ -266,7 +266,7 @@ func (c *conversation) accept(st *stage, f *inflight, asked bool) ([]messages.Re
 		told.settled.Released = c.release(st)
 	}
 	if st.tx != nil {
-		if err := c.commit(st); err != nil {
+		if err := c.persist(st); err != nil {
 			st.err = err
 			return nil, err
 		}

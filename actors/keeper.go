@@ -19,6 +19,7 @@ type keeper struct {
 	guards map[string]*namedGuard
 	stages map[*transaction]*keeperStage
 	works  map[*task]*work
+	held   []*heldAnswer
 	closed bool
 }
 
@@ -28,9 +29,8 @@ type duty interface {
 	address() ref
 	// plan says which guards a request needs and what to do once it has them.
 	plan(t *task) (*work, error)
-	// durable hears that what the transaction has staged is durable, before its guards
-	// are free.
-	durable(tx *transaction)
+	// news are to be published when what the transaction has staged is durable.
+	news(tx *transaction) []news
 }
 
 // keeperStage is what one transaction has staged. The overlay sees the changes as they
@@ -47,8 +47,20 @@ type work struct {
 	task  *task
 	needs []need
 	got   int
+	// unguarded tells that it reads what no guard of its own keeps from changing.
+	unguarded bool
 	// run is what to do once it has them.
 	run func() (messages.Reply, error)
+}
+
+// heldAnswer is the answer to an unguarded read. The store shows a batch to others before
+// it is durable, so what was read may be of transactions that are being applied: it leaves
+// when they have been decided and everybody knows.
+type heldAnswer struct {
+	task  *task
+	reply messages.Reply
+	err   error
+	of    []*transaction
 }
 
 // need is a guard that a request takes.
@@ -99,35 +111,40 @@ func (k *keeper) handle(l letter) {
 		k.take(l)
 	case cancelTask:
 		k.drop(func(c claim) bool { return c.task == l.task }, l.task.ctx.Err())
+		k.dropHeld(func(t *task) bool { return t == l.task }, l.task.ctx.Err())
 	case evict:
 		k.drop(func(c claim) bool { return c.tx == l.tx }, l.err)
 	case prepare:
 		k.prepare(l.tx)
 	case settle:
-		k.duty.durable(l.tx)
 		k.end(l.tx)
 	case abort:
 		k.drop(func(c claim) bool { return c.tx == l.tx }, messages.ErrInvalidTransaction)
 		k.end(l.tx)
+	case storeFailed:
+		k.dropAll(messages.ErrStoreFailed)
 	case closeActor:
 		k.closed = true
-		k.drop(func(c claim) bool { return true }, messages.ErrClosed)
+		k.dropAll(messages.ErrClosed)
 	}
 }
 
-func (k *keeper) stopped() {
-	k.drop(func(c claim) bool { return true }, messages.ErrClosed)
+func (k *keeper) stopped() { k.dropAll(messages.ErrClosed) }
+
+// dropAll answers all who wait.
+func (k *keeper) dropAll(err error) {
+	k.drop(func(claim) bool { return true }, err)
+	k.dropHeld(func(*task) bool { return true }, err)
 }
 
 // take begins a request: it finds the guards it needs, and waits or runs.
 func (k *keeper) take(t *task) {
-	if err := t.ctx.Err(); err != nil {
-		t.answer(nil, err)
+	if k.sys.turnAway(t) {
 		return
 	}
 	w, err := k.duty.plan(t)
 	if err != nil {
-		t.answer(nil, err)
+		k.answerUnguarded(t, nil, err) // it may have looked for something
 		return
 	}
 	if k.closed && t.tx == nil {
@@ -185,7 +202,55 @@ func (k *keeper) advance(w *work, granted bool) {
 	}
 	delete(k.works, w.task)
 	reply, err := w.run()
+	if w.unguarded {
+		k.answerUnguarded(w.task, reply, err)
+		return
+	}
 	w.task.answer(reply, err)
+}
+
+// answerUnguarded answers an unguarded read that has just been done, or holds its answer.
+func (k *keeper) answerUnguarded(t *task, reply messages.Reply, err error) {
+	if of := k.applying(); len(of) > 0 {
+		k.held = append(k.held, &heldAnswer{t, reply, err, of})
+		return
+	}
+	t.answer(reply, err)
+}
+
+// applying returns the transactions whose changes here the store may have been given,
+// and which have not been settled here.
+func (k *keeper) applying() []*transaction {
+	var all []*transaction
+	for tx, s := range k.stages {
+		if s.changes.Len() > 0 && tx.applying.Load() {
+			all = append(all, tx)
+		}
+	}
+	return all
+}
+
+// unhold lets the answers go that were held for a transaction alone.
+func (k *keeper) unhold(tx *transaction) {
+	k.held = slices.DeleteFunc(k.held, func(h *heldAnswer) bool {
+		h.of = slices.DeleteFunc(h.of, func(x *transaction) bool { return x == tx })
+		if len(h.of) > 0 {
+			return false
+		}
+		h.task.answer(h.reply, h.err)
+		return true
+	})
+}
+
+// dropHeld answers held reads that match with an error.
+func (k *keeper) dropHeld(match func(*task) bool, err error) {
+	k.held = slices.DeleteFunc(k.held, func(h *heldAnswer) bool {
+		if !match(h.task) {
+			return false
+		}
+		h.task.answer(nil, err)
+		return true
+	})
 }
 
 // wake serves those who wait at a guard, as far as they can be served now.
@@ -253,11 +318,15 @@ func (k *keeper) prepare(tx *transaction) {
 		return
 	}
 	yes := func() (messages.Reply, error) {
-		tx.actor.send(vote{participant: k.duty.address(), changes: s.changes})
+		tx.actor.send(vote{participant: k.duty.address(), changes: s.changes, news: k.duty.news(tx)})
 		return nil, nil
 	}
 	if len(s.late) == 0 {
 		_, _ = yes()
+		return
+	}
+	if k.sys.failed.Load() { // who holds them may never let them go
+		tx.actor.send(vote{participant: k.duty.address(), err: messages.ErrStoreFailed})
 		return
 	}
 	t := newTask(context.Background(), voting{})
@@ -271,6 +340,7 @@ func (k *keeper) end(tx *transaction) {
 	if s := k.stages[tx]; s != nil {
 		delete(k.stages, tx)
 		s.changes.Wipe()
+		k.unhold(tx)
 	}
 	for _, name := range k.guardNames() {
 		if g := k.guards[name]; g != nil && g.holds(tx) {

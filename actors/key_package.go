@@ -48,27 +48,11 @@ type pskRead struct {
 func (a *clientActor) planKeyPackage(t *task, w *work) (ok bool, err error) {
 	switch r := t.request.(type) {
 	case messages.GenerateKeyPackages:
-		if r.CipherSuite == 0 {
-			r.CipherSuite = a.client.config.Load().suites[0]
-		}
-		record, err := a.credential(t.tx, r.CipherSuite, r.Credential, 0)
-		if err != nil {
-			return true, err
-		}
-		w.needs = []need{{credentialGuard(record.entry.Ref), false}}
-		r.Credential = record.entry.Ref
 		w.run = func() (messages.Reply, error) { return a.generateKeyPackages(t.tx, r) }
+		return true, a.planSigning(t.tx, w, &r.CipherSuite, &r.Credential)
 	case messages.ProposeJoin:
-		if r.CipherSuite == 0 {
-			r.CipherSuite = a.client.config.Load().suites[0]
-		}
-		record, err := a.credential(t.tx, r.CipherSuite, r.Credential, 0)
-		if err != nil {
-			return true, err
-		}
-		w.needs = []need{{credentialGuard(record.entry.Ref), false}}
-		r.Credential = record.entry.Ref
 		w.run = func() (messages.Reply, error) { return a.proposeJoin(t.tx, r) }
+		return true, a.planSigning(t.tx, w, &r.CipherSuite, &r.Credential)
 	case messages.ImportKeyPackage:
 		kp, err := readKeyPackage(r.KeyPackage)
 		if err != nil {
@@ -110,6 +94,22 @@ func (a *clientActor) planKeyPackage(t *task, w *work) (ok bool, err error) {
 		return false, nil
 	}
 	return true, nil
+}
+
+// planSigning resolves the suite and the credential with which a request makes key packages,
+// zero being the client's own choice, and lets it share the credential's guard.
+func (a *clientActor) planSigning(tx *transaction, w *work, cs *mlsgroup.CipherSuite, ref *messages.CredentialRef) error {
+	if *cs == 0 {
+		*cs = a.client.config.Load().suites[0]
+	}
+	record, err := a.credential(tx, *cs, *ref, 0)
+	if err != nil {
+		return err
+	}
+	defer record.wipe()
+	*ref = record.entry.Ref
+	w.needs = []need{{credentialGuard(*ref), false}}
+	return nil
 }
 
 func (a *clientActor) keyPackages(tx *transaction) ([]*keyPackageRecord, error) {

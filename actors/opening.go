@@ -15,15 +15,20 @@ import (
 // of different conversations too, as signatures verified together take little more
 // than half the time. Nothing waits for company: who has a message lets those run
 // that are ready to, and what they have brought by then is the batch.
+//
+// The System owns them. Actors of conversations bring messages and open shares, also of
+// others; workers of their own, which are not the host's, open what is left. A message's
+// key and what comes of it belong to whoever opens its share, from take until the run's
+// Done, and then to the actor that waits for the run.
 type openers struct {
 	log                *zap.Logger
 	workers            *workers
 	minShare, maxShare int
 
-	mu      sync.Mutex
-	most    int // shares opened at once
+	mu      sync.Mutex // guards what follows, and what is waiting of every run
+	most    int        // shares opened at once
 	waiting []opening
-	working int // shares being opened
+	working int // shares being opened, by actors and workers
 }
 
 // A share is what is opened together: of what waits, the part that falls to one
@@ -45,15 +50,16 @@ type opening struct {
 type opened struct {
 	contents []*mlsgroup.Received
 	errs     []error
-	waiting  int // how many nobody has taken yet
-	left     sync.WaitGroup
+	waiting  int            // how many nobody has taken yet; behind openers.mu
+	left     sync.WaitGroup // those that are not open
 }
 
 func newOpeners(log *zap.Logger, b step.Bound) *openers {
 	return &openers{log: log, workers: newWorkers(), minShare: b.Or(minShare), maxShare: b.Or(maxShare)}
 }
 
-// close ends the workers; nobody opens anything any more.
+// close ends the workers and waits for them. The System calls it when all actors have
+// stopped: nobody opens anything any more.
 func (o *openers) close() { o.workers.close() }
 
 // open opens messages whose keys have been taken. It waits until all are open.
@@ -107,7 +113,8 @@ func (o *openers) hire() {
 	}
 }
 
-// work opens share after share until nothing waits.
+// work opens share after share until nothing waits. It runs on a worker, which is idle
+// then.
 func (o *openers) work() {
 	o.mu.Lock()
 	for len(o.waiting) > 0 {

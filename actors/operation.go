@@ -35,6 +35,8 @@ func (s *System) perform(ctx context.Context, at place, id messages.Conversation
 		return s.within(ctx, at, func(at place) (messages.Reply, error) { return s.processWelcome(ctx, at, r) })
 	case messages.JoinByExternalCommit:
 		return s.within(ctx, at, func(at place) (messages.Reply, error) { return s.joinByExternalCommit(ctx, at, r) })
+	case messages.ListConversations:
+		return s.listConversations(ctx, at)
 	case messages.InitClient, messages.ListClients, messages.GenerateKeypairs:
 		return nil, fmt.Errorf("%w: %T goes to instance 0", messages.ErrInvalidArgument, r)
 	}

@@ -17,7 +17,8 @@ import (
 // registration, and none for a fetch, which the application does on its own time.
 //
 // All of it is behind one guard. A transaction that registers something sees it at
-// once; others see it when it is durable.
+// once; others see it when it is durable, and as soon as anything of that transaction:
+// the transaction publishes it when it is decided, before it tells anybody.
 type pkiActor struct{ keeper }
 
 const pkiGuard = "pki"
@@ -30,13 +31,17 @@ func newPKIActor(c *client) *pkiActor {
 
 func (a *pkiActor) address() ref { return a.client.pki }
 
-// durable publishes what the transaction has registered. One that has waited for the
-// guard in vain has registered nothing.
-func (a *pkiActor) durable(tx *transaction) {
+// news of a transaction is what it has registered. One that has waited for the guard in
+// vain has registered nothing.
+func (a *pkiActor) news(tx *transaction) []news {
 	if staged := tx.trusted.Load(); staged != nil {
-		a.client.trusted.Store(staged)
+		return []news{trusts(staged)}
 	}
+	return nil
 }
+
+// trusts is the news of another snapshot.
+func trusts(s *pki.Snapshot) news { return func(p *published) { p.trusted = s } }
 
 func (a *pkiActor) plan(t *task) (*work, error) {
 	w := &work{task: t, needs: []need{{pkiGuard, true}}}
@@ -125,7 +130,7 @@ func (a *pkiActor) change(tx *transaction, refused error, f func(*pki.Snapshot) 
 			return nil, err
 		}
 		if tx == nil {
-			a.client.trusted.Store(next)
+			a.client.publish(trusts(next))
 		} else {
 			tx.trusted.Store(next)
 		}
@@ -140,7 +145,7 @@ func (c *client) trust(tx *transaction) *pki.Snapshot {
 			return staged
 		}
 	}
-	return c.trusted.Load()
+	return c.published.Load().trusted
 }
 
 // pkiKey is the key of a record of a snapshot.

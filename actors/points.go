@@ -145,34 +145,22 @@ func (c *conversation) stagePoints(st *stage, points []string) {
 	}
 	staged.noted = append(staged.noted, noted...)
 	staged.displaced = append(staged.displaced, displaced...)
-	st.after = append(st.after, func() { c.client.changePoints(noted, displaced) })
+	st.news = append(st.news, newsOfPoints(noted, displaced))
 }
 
 // notedPoints returns what is durable, the oldest first. It is not to be changed.
-func (c *client) notedPoints() []notedPoint {
-	if p := c.points.Load(); p != nil {
-		return *p
-	}
-	return nil
-}
+func (c *client) notedPoints() []notedPoint { return c.published.Load().points }
 
-// changePoints makes known what has become durable.
-func (c *client) changePoints(noted, displaced []notedPoint) {
-	for {
-		old := c.points.Load()
-		var next []notedPoint
-		if old != nil {
-			next = slices.Clone(*old)
-		}
-		next = slices.DeleteFunc(next, func(n notedPoint) bool { return slices.Contains(displaced, n) })
+// newsOfPoints is what to publish of points that have been noted and displaced.
+func newsOfPoints(noted, displaced []notedPoint) news {
+	return func(p *published) {
+		next := slices.DeleteFunc(slices.Clone(p.points), func(n notedPoint) bool { return slices.Contains(displaced, n) })
 		for _, n := range noted {
 			if i, found := slices.BinarySearchFunc(next, n, notedPoint.compare); !found {
 				next = slices.Insert(next, i, n)
 			}
 		}
-		if c.points.CompareAndSwap(old, &next) {
-			return
-		}
+		p.points = next
 	}
 }
 
@@ -183,7 +171,7 @@ func (c *client) loadPoint(rec store.Record) error {
 	if err := r.end("distribution point"); err != nil {
 		return err
 	}
-	c.changePoints([]notedPoint{n}, nil)
+	c.publish(newsOfPoints([]notedPoint{n}, nil))
 	return nil
 }
 

@@ -52,9 +52,7 @@ func (w *pointsWorld) apply(stages ...*stage) {
 		if err := w.sys.apply(&st.changes); err != nil {
 			w.t.Fatal(err)
 		}
-		for _, f := range st.after {
-			f()
-		}
+		w.conversation.client.publish(st.news...)
 	}
 }
 

@@ -26,6 +26,7 @@ func (directory) Format(f fmt.State, _ rune)        { secret.Print(f, "actors.di
 func (event) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.event") }
 func (*entry) Format(f fmt.State, _ rune)           { secret.Print(f, "actors.entry") }
 func (guard) Format(f fmt.State, _ rune)            { secret.Print(f, "actors.guard") }
+func (heldAnswer) Format(f fmt.State, _ rune)       { secret.Print(f, "actors.heldAnswer") }
 func (history) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.history") }
 func (inbound) Format(f fmt.State, _ rune)          { secret.Print(f, "actors.inbound") }
 func (inflight) Format(f fmt.State, _ rune)         { secret.Print(f, "actors.inflight") }

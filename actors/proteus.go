@@ -349,7 +349,7 @@ func (a *clientActor) identity(tx *transaction) (*proteus.Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: proteus identity: %w", messages.ErrCorrupt, err)
 	}
-	if tx == nil {
+	if tx == nil && len(a.applying()) == 0 { // else it may not be durable yet
 		a.client.proteus.Store(id)
 	}
 	return id, nil

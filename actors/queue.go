@@ -19,6 +19,7 @@ type queue struct {
 	granted func(*task)
 
 	guard   namedGuard
+	parked  []*task // reads that wait until a decision is carried out here
 	batch   []*task // single calls that run at the next run letter
 	most    int     // of them in one batch; 0: all
 	running bool    // that letter is on its way
@@ -79,8 +80,22 @@ func (q *queue) report() {
 	q.guard.report(q.client.coordinator, resource{q.entry.actor, ""})
 }
 
-// cancel answers a task that is gathered or waits.
+// unpark sends the reads that waited for a decision to the actor again: it has been
+// carried out.
+func (q *queue) unpark() {
+	parked := q.parked
+	q.parked = nil
+	for _, t := range parked {
+		q.entry.actor.send(t)
+	}
+}
+
+// cancel answers a task that is gathered, parked or waits.
 func (q *queue) cancel(t *task) {
+	if at := slices.Index(q.parked, t); at >= 0 {
+		q.parked = slices.Delete(q.parked, at, at+1)
+		t.answer(nil, t.ctx.Err())
+	}
 	if at := slices.Index(q.batch, t); at >= 0 {
 		q.batch = slices.Delete(q.batch, at, at+1)
 		t.answer(nil, t.ctx.Err())
@@ -99,7 +114,24 @@ func (q *queue) drop(match func(claim) bool, err error) {
 	}
 }
 
+// storeFailed answers all who are gathered or wait. Nobody comes after them.
+func (q *queue) storeFailed() {
+	batch := q.batch
+	q.batch = nil
+	for _, t := range batch {
+		t.answer(nil, messages.ErrStoreFailed)
+	}
+	q.end(messages.ErrStoreFailed)
+}
+
 // close answers all who wait, for good.
-func (q *queue) close() {
-	q.drop(func(claim) bool { return true }, messages.ErrClosed)
+func (q *queue) close() { q.end(messages.ErrClosed) }
+
+func (q *queue) end(err error) {
+	parked := q.parked
+	q.parked = nil
+	for _, t := range parked {
+		t.answer(nil, err)
+	}
+	q.drop(func(claim) bool { return true }, err)
 }

@@ -54,7 +54,7 @@ func (c *conversation) unsettled() []*inflight {
 // scheduleResend begins to work on a commit in doubt, if there is one and nothing is
 // being done about it. The actor stays in memory meanwhile.
 func (c *conversation) scheduleResend() {
-	if c.closed || c.sending != nil || c.resend != nil {
+	if c.closed || c.sys.failed.Load() || c.sending != nil || c.resend != nil {
 		return
 	}
 	all := c.unsettled()

@@ -211,7 +211,7 @@ func (c *conversation) acceptVerdict(st *stage, s *sending) {
 	c.sending, st.answering = nil, s // the answer is given here, not by leaveEpoch
 	released, err := c.accept(st, s.f, true)
 	if err == nil && st.tx == nil {
-		err = c.commit(st)
+		err = c.persist(st)
 	}
 	if err != nil {
 		c.lose()

@@ -161,6 +161,8 @@ func (s *session) handle(l letter) {
 		s.settle(l.tx)
 	case abort:
 		s.abort(l.tx)
+	case storeFailed:
+		s.storeFailed()
 	case closeActor:
 		if l.closed != nil {
 			defer close(l.closed)
@@ -185,8 +187,7 @@ func (s *session) forget() {
 }
 
 func (s *session) take(t *task) {
-	if err := t.ctx.Err(); err != nil {
-		t.answer(nil, err)
+	if s.sys.turnAway(t) {
 		return
 	}
 	if s.closed && t.tx == nil {
@@ -194,8 +195,7 @@ func (s *session) take(t *task) {
 		return
 	}
 	if r, ok := t.request.(readStep); ok && (t.tx == nil || !s.guard.holds(t.tx)) {
-		reply, err := s.readCommitted(r)
-		t.answer(reply, err)
+		s.readCommitted(t, r)
 		return
 	}
 	if !s.guard.admit(claim{t.tx, true, t}) {
@@ -205,12 +205,28 @@ func (s *session) take(t *task) {
 	s.granted(t)
 }
 
-// readCommitted answers a read outside of the transaction that holds the guard.
-func (s *session) readCommitted(r readStep) (messages.Reply, error) {
-	if err := s.load(r.local); err != nil {
-		return nil, err
+// readCommitted serves a read outside of the transaction that holds the guard, as a
+// conversation does: once that is decided the read waits until it is carried out here, as
+// who asks may have seen it elsewhere; and while it is being applied, a session that was
+// not in memory waits too, as the store may be ahead.
+func (s *session) readCommitted(t *task, r readStep) {
+	st, loaded := s.stage, s.loaded
+	voted := st != nil && st.changed && st.vote != nil
+	if voted && st.tx.decided.Load() {
+		s.parked = append(s.parked, t)
+		return
 	}
-	return s.perform(&sessionStage{session: s.committed}, r)
+	err := s.load(r.local)
+	if voted && !loaded && st.tx.applying.Load() {
+		s.forget()
+		s.parked = append(s.parked, t)
+		return
+	}
+	var reply messages.Reply
+	if err == nil {
+		reply, err = s.perform(&sessionStage{session: s.committed}, r)
+	}
+	t.answer(reply, err)
 }
 
 // begin serves a task that has the guard.
@@ -267,7 +283,7 @@ func (s *session) runBatch() {
 				replies[i].reply, replies[i].err = s.step(st, t)
 			}
 		}
-		return s.commit(st)
+		return s.persist(st)
 	})
 	if err != nil {
 		st.drop(s.committed)
@@ -282,8 +298,8 @@ func (s *session) runBatch() {
 	s.serve()
 }
 
-// commit makes a stage durable, and current.
-func (s *session) commit(st *sessionStage) error {
+// persist makes a stage durable, and current.
+func (s *session) persist(st *sessionStage) error {
 	changes := s.changes(st)
 	defer changes.Wipe()
 	if changes.Len() > 0 {
@@ -578,6 +594,7 @@ func (s *session) leave(tx *transaction) {
 		s.entry.release()
 	}
 	tx.actor.send(settled{participant: s.entry.actor})
+	s.unpark()
 	s.serve()
 }
 

@@ -91,6 +91,7 @@ type stage struct {
 	changes  store.ChangeSet
 	consumed []secret.Bytes // to wipe once the state is current
 	events   []event        // to tell once it is durable
+	news     []news         // to publish once it is durable
 	after    []func()       // to do once it is current
 	// handed are the own generations whose messages the application has.
 	handed map[uint64]generations
@@ -102,6 +103,7 @@ type stage struct {
 	// it, and no event.
 	answering *sending
 	voted     bool  // its changes are with the transaction, whose decision is to come
+	unsettled bool  // the conversation is marked, see listing.go
 	err       error // what was staged is lost; the transaction cannot finish
 }
 
@@ -112,7 +114,7 @@ func (st *stage) clean() bool { return st.changes.Len() == 0 }
 // before an accepted commit do.
 func (st *stage) reset(s *state) {
 	st.changes.Wipe()
-	st.state, st.consumed, st.events, st.after = s, nil, nil, nil
+	st.state, st.consumed, st.events, st.after, st.news = s, nil, nil, nil, nil
 }
 
 // discard wipes what a stage that is given up would have written, and its keys but for

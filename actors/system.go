@@ -28,7 +28,7 @@ type System struct {
 	host    host
 	openers *openers
 	gate    gate
-	failed  atomic.Bool // the store has failed
+	failed  atomic.Bool // the store has failed, see fail
 	// resident is the memory of all conversations, by estimate; crowded gets a value
 	// when it is more than it may be and one has come to rest.
 	resident atomic.Int64
@@ -421,14 +421,14 @@ func (s *System) apply(sets ...*store.ChangeSet) error {
 	return s.storeError(err)
 }
 
-// storeError translates an error of the store.
+// storeError translates an error of the store, and notes that it has failed.
 func (s *System) storeError(err error) error {
 	switch {
 	case errors.Is(err, store.ErrOutcomeUnknown):
-		s.failed.Store(true)
+		s.fail()
 		return fmt.Errorf("%w: %v", messages.ErrOutcomeUnknown, err)
 	case errors.Is(err, store.ErrFailed):
-		s.failed.Store(true)
+		s.fail()
 		return fmt.Errorf("%w: %v", messages.ErrStoreFailed, err)
 	case errors.Is(err, store.ErrClosed):
 		return messages.ErrClosed
@@ -438,6 +438,41 @@ func (s *System) storeError(err error) error {
 		return fmt.Errorf("%w: %v", messages.ErrInvalidArgument, err)
 	}
 	return err
+}
+
+// storeFailed tells an actor that nothing becomes durable any more: the decision of a
+// transaction that holds a guard may never be told, so whoever waits there is answered.
+type storeFailed struct{}
+
+func (storeFailed) letter() {}
+
+// fail notes that the store has failed: from now on Ask lets nothing in, and no actor
+// begins what it has been sent before. Who waits at an actor by then has been seen by it
+// before, is in the tables, and is answered when the letter comes.
+func (s *System) fail() {
+	if s.failed.Swap(true) {
+		return
+	}
+	for _, e := range s.conversations.all() {
+		e.actor.send(storeFailed{})
+	}
+	for _, c := range s.clients.all() {
+		c.actor.send(storeFailed{})
+		c.pki.send(storeFailed{})
+	}
+}
+
+// turnAway answers a task that is not to be begun any more, and tells whether it was one:
+// its caller has given up, or the store has failed.
+func (s *System) turnAway(t *task) bool {
+	err := t.ctx.Err()
+	if err == nil && s.failed.Load() {
+		err = messages.ErrStoreFailed
+	}
+	if err != nil {
+		t.answer(nil, err)
+	}
+	return err != nil
 }
 
 // closeActor tells a client or conversation that the engine closes: what waits there

@@ -107,6 +107,7 @@ type (
 	vote     struct {
 		participant ref
 		changes     *store.ChangeSet
+		news        []news // to publish when they are durable
 		err         error
 	}
 	settled struct {
@@ -129,16 +130,11 @@ type (
 	settle struct{ tx *transaction }
 	// abort: drop what it staged.
 	abort struct{ tx *transaction }
-	// undecided: nobody knows whether its changes are durable, and neither settle nor
-	// abort will come.
-	undecided struct{ tx *transaction }
 )
 
 func (prepare) letter() {}
 func (settle) letter()  {}
 func (abort) letter()   {}
-
-func (undecided) letter() {}
 
 // transactionActor runs one transaction: it gathers participants, and carries out
 // what its twoPhase orders. It is a child of the coordinator in all but protoactor's
@@ -147,8 +143,9 @@ type transactionActor struct {
 	sys     *System
 	tx      *transaction
 	machine twoPhase
-	ending  *task // Finish or Abort that waits for the end
-	begun   bool  // the machine has been told to finish or abort
+	ending  *task  // Finish or Abort that waits for the end
+	begun   bool   // the machine has been told to finish or abort
+	news    []news // of all votes
 	final   []messages.FinalConversation
 	ended   bool
 }
@@ -180,6 +177,7 @@ func (a *transactionActor) handle(l letter) {
 	case drained:
 		a.start()
 	case vote:
+		a.news = append(a.news, l.news...)
 		a.carryOut(a.machine.vote(l.participant, l.changes, l.err))
 	case settled:
 		a.final = append(a.final, l.final...)
@@ -237,16 +235,14 @@ func (a *transactionActor) carryOut(o order) {
 			a.tx.applying.Store(true)
 			err := safely(a.sys.log, "apply", func() error { return a.sys.apply(a.machine.changes()...) })
 			if errors.Is(err, messages.ErrInternal) {
-				a.sys.failed.Store(true) // nobody knows what the store did
+				a.sys.fail() // nobody knows what the store did
 				err = fmt.Errorf("%w: %w", messages.ErrOutcomeUnknown, err)
 			}
 			unknown := errors.Is(err, messages.ErrOutcomeUnknown)
 			switch {
 			case err == nil:
-				a.tx.decided.Store(true) // before anybody is told
-			case unknown:
-				a.tell(undecided{a.tx})
-			default:
+				a.decided()
+			case !unknown:
 				a.tx.applying.Store(false)
 			}
 			o = a.machine.applied(err, unknown)
@@ -254,6 +250,16 @@ func (a *transactionActor) carryOut(o order) {
 		}
 		return
 	}
+}
+
+// decided makes known that the transaction is durable, before any participant is told.
+// Those who have seen what is published find none that still shows what was before.
+func (a *transactionActor) decided() {
+	if t := a.tx.transport.Load(); t != nil {
+		a.tx.client.setTransport(*t) // before the credential it is for is seen
+	}
+	a.tx.decided.Store(true)
+	a.tx.client.publish(a.news...)
 }
 
 func (a *transactionActor) tell(l letter) {

@@ -134,6 +134,7 @@ func (t *twoPhase) changes() []*store.ChangeSet {
 
 // applied takes the store's answer. unknown: the changes are on disk or not, and the
 // store is dead; then nobody is told anything, and nothing is swapped or released.
+// Who waits for one of the participants has been answered by System.fail.
 func (t *twoPhase) applied(err error, unknown bool) order {
 	switch {
 	case t.phase != phaseApplying:

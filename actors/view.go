@@ -140,17 +140,13 @@ func (s *System) readConversation(ctx context.Context, at place, id messages.Con
 //   - Until they are durable, the store is ahead of memory. What is all in memory is
 //     answered from there, other reads are parked.
 //   - Until the decision is carried out here, all are parked: who asks may have seen it
-//     at another conversation.
+//     elsewhere.
 //
 // What is parked waits for the store alone.
 func (c *conversation) readCommitted(t *task) {
 	reply, err := c.readBefore(t.request)
 	if !errors.Is(err, errApplying) {
 		t.answer(reply, err)
-		return
-	}
-	if c.sys.failed.Load() {
-		t.answer(nil, messages.ErrStoreFailed) // the decision may never come
 		return
 	}
 	c.parked = append(c.parked, t)
@@ -185,26 +181,6 @@ func (c *conversation) readBefore(r messages.Request) (messages.Reply, error) {
 		return nil, errApplying
 	}
 	return reply, err
-}
-
-// serveParked serves the reads that waited for a decision, which has been carried out.
-func (c *conversation) serveParked() {
-	parked := c.parked
-	c.parked = nil
-	for _, t := range parked {
-		if err := safely(c.sys.log, "read", func() error { c.take(t); return nil }); err != nil {
-			c.lose()
-			t.answer(nil, err)
-		}
-	}
-}
-
-// dropParked answers the reads that wait for a decision with an error.
-func (c *conversation) dropParked(err error) {
-	for _, t := range c.parked {
-		t.answer(nil, err)
-	}
-	c.parked = nil
 }
 
 // read serves a read on a stage, and loads what it lacks.

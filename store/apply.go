@@ -45,7 +45,7 @@ func (s *Store) applyBatch(sets []*ChangeSet, calls, count, size int) error {
 		return err
 	}
 	n := b.Len()
-	if err := s.commit(b); err != nil {
+	if err := s.persist(b); err != nil {
 		return err
 	}
 	_ = b.Close()
@@ -105,9 +105,9 @@ func (s *Store) fill(b *pebble.Batch, sets []*ChangeSet) (err error) {
 	return nil
 }
 
-// commit writes the batch. Pebble answers nil for a failed commit whose Fatalf
+// persist writes the batch. Pebble answers nil for a failed write whose Fatalf
 // returns, and disk hides the failure anyway, so the disk is asked.
-func (s *Store) commit(b *pebble.Batch) (err error) {
+func (s *Store) persist(b *pebble.Batch) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			// No path to this is known. Pebble may have left its locks held, so it

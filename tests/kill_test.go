@@ -66,7 +66,7 @@ func (p *party) begin(dir string) {
 		p.t.Fatal(err)
 	}
 	for _, id := range killClients {
-		p.open(e, id, nil)
+		p.open(e, id, nil, conclave.ReceiveConfig{})
 	}
 	for i, c := range p.conversations {
 		founder := p.devices[killClients[i]]
@@ -92,7 +92,7 @@ func (p *party) reopen(dir string, handed [][]byte) {
 		p.t.Fatal(err)
 	}
 	for _, id := range killClients {
-		p.open(e, id, nil)
+		p.open(e, id, nil, conclave.ReceiveConfig{})
 	}
 	p.settle()
 	p.agree()

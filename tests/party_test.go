@@ -52,11 +52,11 @@ func extremely(x extreme.Setting, o conclave.Options) conclave.Options {
 type weather func(context.Context, conclave.CommitBundle) enginetest.Fault
 
 // open opens a device in an engine; nil weather is always good.
-func (p *party) open(e *conclave.Engine, id conclave.ClientID, w weather) {
+func (p *party) open(e *conclave.Engine, id conclave.ClientID, w weather, receive conclave.ReceiveConfig) {
 	p.t.Helper()
 	d := &enginetest.Device{Delivery: p.ds, Transport: p.ds.Transport(id)}
 	d.Transport.Before = w // before the engine can send again what is in doubt
-	o := conclave.ClientOptions{Transport: d.Transport, CipherSuites: []conclave.CipherSuite{p.suite}, Profile: conclave.ProfileWire}
+	o := conclave.ClientOptions{Transport: d.Transport, CipherSuites: []conclave.CipherSuite{p.suite}, Profile: conclave.ProfileWire, Receive: receive}
 	if p.profile == mlsgroup.ProfileRFC {
 		o.Profile = conclave.ProfileRFC9420
 	}

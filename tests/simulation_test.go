@@ -91,6 +91,7 @@ type simulation struct {
 type simulatedEngine struct {
 	dir    string
 	set    extreme.Setting
+	past   uint32 // epochs before the current one that its clients can still read
 	engine *conclave.Engine
 }
 
@@ -119,7 +120,7 @@ func simulate(t *testing.T, seed uint64, set func(engine uint64) extreme.Setting
 	}
 	s.ds.Echo, s.streams = rng.IntN(2) == 0, rng.IntN(2) == 0
 	for i := range 1 + rng.IntN(3) {
-		s.engines = append(s.engines, &simulatedEngine{dir: filepath.Join(t.TempDir(), fmt.Sprint(i)), set: set(uint64(i))})
+		s.engines = append(s.engines, &simulatedEngine{dir: filepath.Join(t.TempDir(), fmt.Sprint(i)), set: set(uint64(i)), past: pastEpochs[(seed/2+uint64(i))%3]})
 	}
 	for i := range 20 {
 		id := conclave.ClientID(fmt.Sprintf("client %d", i))
@@ -158,7 +159,7 @@ func (s *simulation) start(e *simulatedEngine) {
 	}
 	for _, id := range s.clients {
 		if s.home[id] == e {
-			s.open(e.engine, id, s.weather(s.rng.Uint64()))
+			s.open(e.engine, id, s.weather(s.rng.Uint64()), conclave.ReceiveConfig{PastEpochs: e.past})
 		}
 	}
 }

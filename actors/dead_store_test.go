@@ -1,0 +1,193 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/conclave-mls/conclave/internal/pkitest"
+	"github.com/conclave-mls/conclave/messages"
+)
+
+// post sends a request to an actor, which has dealt with it when post returns.
+func (p *peer) post(to ref, tx messages.TransactionID, r messages.Request) *task {
+	p.t.Helper()
+	t := newTask(context.Background(), r)
+	if tx != 0 {
+		t.tx = p.transaction(tx)
+	}
+	to.send(t)
+	pass(to)
+	return t
+}
+
+// pass waits until an actor has dealt with all that was sent to it.
+func pass(to ref) {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	last := newTask(ended, messages.ReadConversation{})
+	to.send(last)
+	<-last.result // which no actor keeps
+}
+
+// transaction returns an open transaction.
+func (p *peer) transaction(id messages.TransactionID) *transaction {
+	p.t.Helper()
+	tx, ok := p.sys.transactions.load(id)
+	if !ok {
+		p.t.Fatal("no such transaction")
+	}
+	return tx
+}
+
+// client returns the peer's row.
+func (p *peer) client() *client {
+	p.t.Helper()
+	c, ok := p.sys.clients.load(p.instance)
+	if !ok {
+		p.t.Fatal("the client is not open")
+	}
+	return c
+}
+
+// within fails where an answer takes so long that nobody can be about to give it.
+func within[T any](t *testing.T, what string, answer <-chan T) (got T) {
+	t.Helper()
+	select {
+	case got = <-answer:
+	case <-time.After(20 * time.Second):
+		t.Errorf("%s: nobody answers", what)
+	}
+	return got
+}
+
+// TestDeadStoreAnswersWhoWaits: when the store fails, whoever waits for a transaction that
+// may never be decided, or for the delivery service, is answered then, and not by Close.
+func TestDeadStoreAnswersWhoWaits(t *testing.T) {
+	var f *flaky
+	w := newWorld(t, func(o *Options) {
+		o.RetryPause = maxResendPause
+		f = &flaky{store: o.Store, left: 1 << 30}
+		o.apply = f.apply
+	})
+	alice, bob := w.proteusPeer("alice"), w.proteusPeer("bob")
+	const doubtful, sending = messages.ConversationID("doubtful"), messages.ConversationID("sending")
+	for _, id := range []messages.ConversationID{conv, doubtful, sending} {
+		alice.create(id)
+		alice.add(id, bob)
+	}
+	alice.meet("session", bob, "session")
+	w.service.set(w.lost(false))
+	wantErrorAs[*messages.CommitInDoubt](t, alice.update(alice.at(doubtful)))
+
+	holder, step, blind := alice.begin(), alice.begin(), alice.begin()
+	alice.encrypt(alice.in(conv, holder), "held")
+	alice.seal(alice.in("", holder), "session", "held")
+	anchor := messages.RegisterTrustAnchor{Certificate: pkitest.New(t, 1, "first.example", time.Now()).Root}
+	ask[messages.TrustAnchorRegistered](t, w.sys, alice.in("", holder), anchor)
+	ask[messages.DataRead](t, w.sys, alice.in("", holder), messages.ReadData{})
+	ask[messages.PSKPut](t, w.sys, alice.in("", holder), messages.PutPSK{ID: []byte("psk"), PSK: []byte("held")})
+	ask[messages.DataSet](t, w.sys, alice.in("", blind), messages.SetData{Data: []byte("blind")})
+
+	arrived := make(chan struct{}, 2)
+	w.service.set(func(ctx context.Context, _ string, _ messages.CommitBundle) (messages.Verdict, error) {
+		arrived <- struct{}{}
+		<-ctx.Done()
+		return messages.Verdict{}, ctx.Err()
+	})
+	sent := make(chan error, 1)
+	go func() { sent <- alice.update(alice.at(sending)) }()
+	<-arrived
+
+	client := alice.client()
+	session, ok := w.sys.conversations.load(entryKey{alice.instance, "session", entrySession})
+	if !ok {
+		t.Fatal("the session has no actor")
+	}
+	seal := encryptStep{local: client.proteus.Load(), plaintext: []byte("x")}
+	psk := messages.PutPSK{ID: []byte("psk"), PSK: []byte("waits")}
+	waiting := map[string]*task{
+		"a conversation":                         alice.post(alice.row(conv).actor, 0, messages.EncryptMessage{}),
+		"a conversation, in a transaction":       alice.post(alice.row(conv).actor, step, messages.EncryptMessage{}),
+		"a conversation that sends":              alice.post(alice.row(sending).actor, 0, messages.EncryptMessage{}),
+		"a commit in doubt":                      alice.post(alice.row(doubtful).actor, 0, messages.EncryptMessage{}),
+		"a session":                              alice.post(session.actor, 0, seal),
+		"a session, in a transaction":            alice.post(session.actor, step, seal),
+		"a pre-shared key":                       alice.post(client.actor, 0, psk),
+		"a pre-shared key, in a transaction":     alice.post(client.actor, step, psk),
+		"the registrations":                      alice.post(client.pki, 0, anchor),
+		"the registrations, in a transaction":    alice.post(client.pki, step, anchor),
+		"the data, which another has read":       alice.post(client.actor, 0, messages.SetData{}),
+		"the data, in a transaction, to be read": alice.post(client.actor, step, messages.ReadData{}),
+	}
+	<-arrived // of the commit in doubt
+	blindly := make(chan error, 1)
+	go func() { blindly <- alice.try(alice.in("", blind), messages.Finish{}) }()
+	for alice.transaction(blind).steps.Load()&stepsClosed == 0 {
+		runtime.Gosched()
+	}
+	for what, task := range waiting {
+		if len(task.result) != 0 {
+			t.Fatalf("%s: answered %v before the store fails", what, (<-task.result).err)
+		}
+	}
+
+	f.fail()
+	wantError(t, bob.try(bob.at(""), messages.SetData{}), messages.ErrOutcomeUnknown)
+
+	for what, task := range waiting {
+		if err := within(t, what, task.result).err; !errors.Is(err, messages.ErrStoreFailed) {
+			t.Errorf("%s: answered %v", what, err)
+		}
+	}
+	if err := within(t, "a transaction that waits to vote", blindly); !errors.Is(err, messages.ErrStoreFailed) {
+		t.Errorf("a transaction that waits to vote: %v", err)
+	}
+	if err := within(t, "a commit that has left", sent); !errors.Is(err, messages.ErrStoreFailed) {
+		t.Errorf("a commit that has left: %v", err)
+	}
+	// One that had been let in when the store failed.
+	for what, task := range map[string]*task{
+		"a conversation": alice.post(alice.row(conv).actor, 0, messages.EncryptMessage{}),
+		"a session":      alice.post(session.actor, 0, seal),
+		"the client":     alice.post(client.actor, 0, psk),
+	} {
+		if err := within(t, what, task.result).err; !errors.Is(err, messages.ErrStoreFailed) {
+			t.Errorf("%s, later: answered %v", what, err)
+		}
+	}
+}
+
+// TestDeadStoreBeforeTheVote: a transaction that is asked for its vote when the store has
+// failed does not wait for one that is never decided.
+func TestDeadStoreBeforeTheVote(t *testing.T) {
+	l := new(latch)
+	var f *flaky
+	w := newWorld(t, func(o *Options) {
+		f = &flaky{store: o.Store, left: 1 << 30}
+		o.apply = f.apply
+		o.host = func() host {
+			return &sendHost{newProtoHost(), func(to messages.ConversationID, sent letter) {
+				if _, ok := sent.(prepare); ok && to == "" {
+					l.pass()
+				}
+			}}
+		}
+	})
+	alice := w.peer("alice")
+	reader, blind := alice.begin(), alice.begin()
+	ask[messages.DataRead](t, w.sys, alice.in("", reader), messages.ReadData{})
+	ask[messages.DataSet](t, w.sys, alice.in("", blind), messages.SetData{Data: []byte("blind")})
+	l.arm()
+	finished := make(chan error, 1)
+	go func() { finished <- alice.try(alice.in("", blind), messages.Finish{}) }()
+	<-l.reached
+	f.fail()
+	wantError(t, alice.try(alice.at(""), messages.AddCredential{CipherSuite: 1}), messages.ErrOutcomeUnknown)
+	close(l.open)
+	if err := within(t, "the vote", finished); !errors.Is(err, messages.ErrStoreFailed) {
+		t.Errorf("finished: %v", err)
+	}
+}
