@@ -101,27 +101,29 @@ func nanosPerOp(b *testing.B) float64 { return float64(b.Elapsed().Nanoseconds()
 // processor time, 0 where that is not known.
 type timing struct{ nanos, cpu float64 }
 
-// slice runs each op in a goroutine of its own for at least d.
+// slice runs each op in a goroutine of its own for at least d. One that is done while
+// others are not counts no more.
 func slice(b *testing.B, ops []func() error, d time.Duration) timing {
 	b.Helper()
 	var wg sync.WaitGroup
-	var total atomic.Int64
+	var count, took atomic.Int64
 	errs := make([]error, len(ops))
 	start, used := time.Now(), cpuTime()
 	for i, op := range ops {
 		wg.Go(func() {
-			count := 0
-			for ; errs[i] == nil && (time.Since(start) < d || count == 0); count++ {
+			n := int64(0)
+			for ; errs[i] == nil && (time.Since(start) < d || n == 0); n++ {
 				errs[i] = op()
 			}
-			total.Add(int64(count))
+			count.Add(n)
+			took.Add(time.Since(start).Nanoseconds())
 		})
 	}
 	wg.Wait()
-	took, spent := time.Since(start), cpuTime()-used
+	spent := cpuTime() - used
 	if err := errors.Join(errs...); err != nil {
 		b.Fatal(err)
 	}
-	count := float64(total.Load())
-	return timing{nanos: float64(took.Nanoseconds()) * float64(len(ops)) / count, cpu: float64(spent.Nanoseconds()) / count}
+	n := float64(count.Load())
+	return timing{nanos: float64(took.Load()) / n, cpu: float64(spent.Nanoseconds()) / n}
 }
