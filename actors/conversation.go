@@ -369,11 +369,16 @@ func (c *conversation) requeue(t *task) {
 // release.
 func (c *conversation) persist(st *stage) error {
 	if st.changes.Len() > 0 {
-		if c.unsettle(st) {
-			defer c.settleListing()
-		}
+		marked := c.unsettle(st)
 		if err := c.sys.apply(&st.changes); err != nil {
+			// Once the store has failed the mark stays: what the list finds may not be durable.
+			if marked && !c.sys.failed.Load() {
+				c.settleListing()
+			}
 			return err
+		}
+		if marked {
+			defer c.settleListing()
 		}
 	}
 	c.swap(st)

@@ -108,6 +108,44 @@ func TestStateBytesHold(t *testing.T) {
 	}
 }
 
+// TestRoom has a request wait for a pass of the sweeper that begins after it has come.
+func TestRoom(t *testing.T) {
+	s := &System{options: Options{StateBytes: 1}, crowded: make(chan struct{}, 1), room: room{next: make(chan struct{})}, background: t.Context()}
+	s.resident.Store(1)
+	s.room.wait(t.Context(), s) // there is room
+	s.resident.Store(2)
+	waiting := func() (done chan struct{}) {
+		done = make(chan struct{})
+		go func() {
+			defer close(done)
+			s.room.wait(t.Context(), s)
+		}()
+		<-s.crowded
+		return done
+	}
+	done := waiting()
+	s.room.begin()(true)
+	<-done
+
+	earlier := s.room.begin()
+	done = waiting()
+	earlier(true)
+	select {
+	case <-done:
+		t.Error("a pass that had begun before has let a request in")
+	default:
+	}
+	s.room.begin()(true)
+	<-done
+
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.room.wait(gone, s)
+	<-s.crowded
+	s.room.begin()(false)
+	s.room.wait(t.Context(), s) // all is in use
+}
+
 // sweptHost is a host whose System drops what it can from memory before every letter:
 // the sweeper, at the worst of times.
 type sweptHost struct {

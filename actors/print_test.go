@@ -18,7 +18,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		new(entryKey), new(event), new(events), new(evict), new(gate), new(generations),
 		new(guard), new(history), new(holder), new(inbound), new(inflight), new(opened), new(opening), new(openers), new(join), new(keeper), new(keeperStage), new(keyPackageRecord), new(keyPackageTaken),
 		new(namedGuard), new(need), new(needsHistory), new(Options), new(panicked), new(participant), new(place),
-		new(unclaimEnrollment), new(pkiActor), new(pointer), new(pointChanges), new(notedPoint), new(putX509), new(registerChain), new(authentication), new(acceptAll), new(prepare), new(protoHost), new(protoRef), new(pskRead), new(pskValue), new(queue),
+		new(unclaimEnrollment), new(pkiActor), new(pointer), new(pointChanges), new(notedPoint), new(putX509), new(registerChain), new(authentication), new(acceptAll), new(prepare), new(protoHost), new(protoRef), new(pskRead), new(pskValue), new(queue), new(room),
 		new(readPSK), new(recordReader), new(requireAbsent), new(requireParent), new(resend), new(resendDue), new(resendResult),
 		new(resource), new(result), new(rotate), new(run), new(sending), new(sendResult),
 		new(settle), new(settleCommit), new(settled), new(spendKeyPackage), new(stage), new(state), new(table[int, *client]), new(stripe[int, *client]),

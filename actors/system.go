@@ -33,7 +33,7 @@ type System struct {
 	// when it is more than it may be and one has come to rest.
 	resident atomic.Int64
 	crowded  chan struct{}
-	room     chan struct{} // holds a value while somebody makes room, and from Close on
+	room     room
 	swept    chan struct{} // closed when the sweeper has ended
 	started  time.Time
 	ids      atomic.Uint64
@@ -70,7 +70,7 @@ func Start(o Options) (*System, error) {
 		host:          o.host(),
 		openers:       newOpeners(o.Logger, o.Step),
 		crowded:       make(chan struct{}, 1),
-		room:          make(chan struct{}, 1),
+		room:          room{next: make(chan struct{})},
 		swept:         make(chan struct{}),
 		started:       time.Now(),
 		gate:          newGate(o.MaxRequests, o.MaxBytes),
@@ -206,7 +206,7 @@ func (s *System) askEntry(ctx context.Context, at place, key entryKey, t *task) 
 		}
 		defer at.tx.leave()
 	}
-	e := s.acquire(at.client, key)
+	e := s.admit(ctx, at.client, key)
 	defer e.release()
 	return e.ask(at, t)
 }
@@ -263,11 +263,15 @@ func (e *entry) hold() { e.refs.Add(1) }
 
 func (e *entry) release() {
 	e.used.Store(int64(time.Since(e.sys.started)))
-	if e.refs.Add(-1) > 0 || !e.sys.isCrowded() {
-		return
+	if e.refs.Add(-1) == 0 && e.sys.isCrowded() {
+		e.sys.wakeSweeper()
 	}
+}
+
+// wakeSweeper has the sweeper make a pass that begins after this call.
+func (s *System) wakeSweeper() {
 	select {
-	case e.sys.crowded <- struct{}{}:
+	case s.crowded <- struct{}{}:
 	default:
 	}
 }
@@ -277,15 +281,19 @@ func (e *entry) weigh(n int64) {
 	e.sys.resident.Add(n - e.bytes.Swap(n))
 }
 
-// acquire returns a row and holds it, starting the actor if it is not in memory. Where
-// those in memory hold too much already, others leave first: as many as come at once may
-// be more than fit, but memory does not grow with how fast they come.
-func (s *System) acquire(c *client, key entryKey) *entry {
-	e := s.find(key)
-	if e != nil {
+// admit is acquire for a request, which waits for room first if its conversation is not
+// in memory: so memory does not grow with how fast they come.
+func (s *System) admit(ctx context.Context, c *client, key entryKey) *entry {
+	if e := s.find(key); e != nil {
 		return e
 	}
-	s.keepToLimit()
+	s.room.wait(ctx, s)
+	return s.acquire(c, key)
+}
+
+// acquire returns a row and holds it, starting the actor if it is not in memory.
+func (s *System) acquire(c *client, key entryKey) *entry {
+	var e *entry
 	s.conversations.update(key, func(old *entry, ok bool) (*entry, bool) {
 		if e = old; !ok {
 			e = &entry{sys: s, key: key, gate: newGate(s.options.MaxConversationRequests, s.options.MaxConversationBytes)}
@@ -339,21 +347,51 @@ func (s *System) sweep() {
 	}
 }
 
-// keepToLimit makes room if there has to be more. Who comes while another makes it waits
-// until there is.
-func (s *System) keepToLimit() {
+// room is what those wait for who are to bring something into memory while there is too
+// much in it: the end of the sweeper's next pass, which serves all of them at once.
+type room struct {
+	mu   sync.Mutex    // guards next
+	next chan struct{} // closed at the end of the pass that has not begun
+	// none says that the last pass has freed nothing, since all is in use: then nobody
+	// waits for another.
+	none atomic.Bool
+}
+
+// wait waits for a pass, if there is too much in memory.
+func (r *room) wait(ctx context.Context, s *System) {
 	if !s.isCrowded() {
 		return
 	}
-	select {
-	case s.room <- struct{}{}:
-		defer func() { <-s.room }()
-	case <-s.background.Done():
+	r.mu.Lock()
+	next := r.next
+	r.mu.Unlock()
+	s.wakeSweeper() // after that: a pass that began before may end without us
+	if r.none.Load() {
 		return
 	}
-	if s.isCrowded() && s.background.Err() == nil {
-		s.makeRoom(s.options.StateBytes)
+	select {
+	case <-next:
+	case <-ctx.Done():
+	case <-s.background.Done():
 	}
+}
+
+// begin begins a pass and returns what ends it.
+func (r *room) begin() (end func(freed bool)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	done := r.next
+	r.next = make(chan struct{})
+	return func(freed bool) {
+		r.none.Store(!freed)
+		close(done)
+	}
+}
+
+// keepToLimit makes a pass: it makes room if there has to be more.
+func (s *System) keepToLimit() {
+	end := s.room.begin()
+	end(!s.isCrowded() || s.makeRoom(s.options.StateBytes))
 }
 
 // passivate drops the conversations and sessions that have been idle for so long.
@@ -375,8 +413,8 @@ func (s *System) isCrowded() bool {
 }
 
 // makeRoom drops idle conversations and sessions, those first that have been idle for longest,
-// until the others hold a good deal less than limit bytes.
-func (s *System) makeRoom(limit int64) {
+// until the others hold a good deal less than limit bytes. It tells whether there was one.
+func (s *System) makeRoom(limit int64) (freed bool) {
 	excess := s.resident.Load() - limit + limit/restFraction
 	all := s.conversations.all()
 	slices.SortFunc(all, func(a, b *entry) int { return cmp.Compare(a.used.Load(), b.used.Load()) })
@@ -393,6 +431,7 @@ func (s *System) makeRoom(limit int64) {
 	for _, stopped := range stops {
 		<-stopped
 	}
+	return len(stops) > 0
 }
 
 // drop drops a conversation from memory unless it is in use, and then adds to stops
@@ -494,15 +533,10 @@ func (s *System) Close(ctx context.Context) error {
 func (s *System) close(ctx context.Context) error {
 	s.gate.shut()
 	s.cancel(messages.ErrClosed)
-	// First whoever drops conversations from memory: from then on every one in the table
-	// hears what is said to it.
+	// First the sweeper: from then on every conversation in the table hears what is
+	// said to it.
 	if err := await(ctx, s.swept); err != nil {
 		return err
-	}
-	select {
-	case s.room <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 	clients := s.clients.all()
 	for _, c := range clients {

@@ -3,7 +3,7 @@ package mlsgroup
 import "iter"
 
 // vecChunk is the number of entries of a vec that are copied together.
-const vecChunk = 64
+const vecChunk = 32
 
 // vec is a sparse array that never changes: set returns another one, which
 // shares all it can. The zero value is empty. An entry is nil where unset, and
