@@ -78,7 +78,7 @@ func (f *inflight) marshal() (secret.Bytes, error) {
 	var before []byte
 	if f.before.Len() > 0 {
 		var err error
-		if before, err = f.before.AppendBinary(nil); err != nil {
+		if before, err = f.before.AppendBinary(make([]byte, 0, f.before.SizeHint())); err != nil {
 			return nil, err
 		}
 		defer clear(before)

@@ -58,12 +58,36 @@ func verifySignatures(s *primitive.Suite, signatures []leafSignature) error {
 	return nil
 }
 
+// leafBlock is how many leaves are verified together. What is held of each for it, a
+// kilobyte or so, is let go of with its block: the tree of a Welcome takes some
+// megabytes beside itself however many leaves it has, and a bad leaf makes no more
+// than a block be verified one by one. What verifying signatures together costs once
+// for a list is 4 % of its time in a block of this size.
+const leafBlock = 8192
+
 // verifyLeaves verifies n leaves or key packages: first what form does, then the
 // signatures that form returns, then what rest does. The error is that of the
 // smallest index, and its first, so that the result does not depend on the order.
+// Leaves of the blocks behind that one are not looked at.
 func (in *Input) verifyLeaves(s *primitive.Suite, n int, form func(i int) ([]leafSignature, error), rest func(i int) error) error {
+	return in.verifyBlocks(s, n, leafBlock, form, rest)
+}
+
+// verifyBlocks is verifyLeaves by blocks of some size.
+func (in *Input) verifyBlocks(s *primitive.Suite, n, size int, form func(i int) ([]leafSignature, error), rest func(i int) error) error {
+	for first := 0; first < n; first += size {
+		if err := in.verifyBlock(s, first, min(first+size, n), form, rest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verifyBlock verifies the leaves from first up to, not including, end.
+func (in *Input) verifyBlock(s *primitive.Suite, first, end int, form func(i int) ([]leafSignature, error), rest func(i int) error) error {
+	n := end - first
 	signatures, errs := make([][]leafSignature, n), make([]error, n)
-	in.do(n, func(i int) { signatures[i], errs[i] = form(i) })
+	in.do(n, func(i int) { signatures[i], errs[i] = form(first + i) })
 	all := make([]primitive.Signed, 0, 2*n)
 	for i := range signatures {
 		if errs[i] != nil {
@@ -86,6 +110,6 @@ func (in *Input) verifyLeaves(s *primitive.Suite, n int, form func(i int) ([]lea
 		if errs[i] != nil {
 			return errs[i]
 		}
-		return rest(i)
+		return rest(first + i)
 	})
 }

@@ -32,6 +32,11 @@ type PreSharedKeyID struct {
 	Nonce []byte
 }
 
+// sizeHint is no less than the encoded size.
+func (id *PreSharedKeyID) sizeHint() int {
+	return 24 + len(id.ExternalID) + len(id.GroupID) + len(id.Nonce)
+}
+
 func (id *PreSharedKeyID) append(b []byte) []byte {
 	b = append(b, byte(id.Type))
 	switch id.Type {

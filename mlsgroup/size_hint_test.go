@@ -24,6 +24,10 @@ func TestSizeHints(t *testing.T) {
 	}
 	secrets := EncryptedGroupSecrets{NewMember: big, EncryptedGroupSecrets: HPKECiphertext{big, big}}
 	welcome := Welcome{Secrets: []EncryptedGroupSecrets{secrets, secrets}, EncryptedGroupInfo: big}
+	groupSecrets := GroupSecrets{
+		JoinerSecret: big, PathSecret: big,
+		PSKs: []PreSharedKeyID{{Type: PSKTypeExternal, ExternalID: big, Nonce: big}, {Type: PSKTypeResumption, GroupID: big, Nonce: big}},
+	}
 	effect := CommitEffect{
 		Added: []Member{{Leaf: &leaf}}, Updated: []Member{{Leaf: &update}}, Removed: []Member{{Leaf: &leaf}},
 		Committed: []ProposalRef{big, big}, ReInit: &ReInit{GroupID: big, Extensions: extensions},
@@ -39,6 +43,9 @@ func TestSizeHints(t *testing.T) {
 		"key package":           {len(kp.append(nil)), kp.sizeHint()},
 		"group info":            {len(gi.append(nil)), gi.sizeHint()},
 		"welcome":               {len(welcome.append(nil)), welcome.sizeHint()},
+		"group secrets":         {len(groupSecrets.append(nil)), groupSecrets.sizeHint()},
+		"external PSK":          {len(groupSecrets.PSKs[0].append(nil)), groupSecrets.PSKs[0].sizeHint()},
+		"resumption PSK":        {len(groupSecrets.PSKs[1].append(nil)), groupSecrets.PSKs[1].sizeHint()},
 		"effect":                {len(effect.append(nil)), effect.sizeHint()},
 		"past epoch":            {len(past.record()), past.sizeHint()},
 		"own commit":            {len(own.Marshal()), own.SizeHint()},

@@ -100,6 +100,16 @@ func (gi *GroupInfo) Marshal() []byte { return gi.append(nil) }
 // The result keeps no part of b.
 func ParseGroupInfo(b []byte) (*GroupInfo, error) { return parseClone(b, (*GroupInfo).read) }
 
+// sizeHint is no less than the encoded size: with that much room no secret stays
+// behind in memory that was too small.
+func (gs *GroupSecrets) sizeHint() int {
+	n := 16 + len(gs.JoinerSecret) + len(gs.PathSecret)
+	for i := range gs.PSKs {
+		n += gs.PSKs[i].sizeHint()
+	}
+	return n
+}
+
 func (gs *GroupSecrets) append(b []byte) []byte {
 	b = appendOpaque(b, gs.JoinerSecret)
 	if gs.PathSecret == nil {

@@ -77,7 +77,7 @@ func sealWelcome(s *primitive.Suite, gi *GroupInfo, joinerSecret, pskSecret secr
 	do(len(joiners), func(i int) {
 		j := &joiners[i]
 		gs := GroupSecrets{JoinerSecret: joinerSecret, PathSecret: j.pathSecret, PSKs: psks}
-		plain := secret.Bytes(gs.append(make([]byte, 0, 2*s.HashSize()+8+128*len(psks))))
+		plain := secret.Bytes(gs.append(make([]byte, 0, gs.sizeHint())))
 		defer plain.Wipe()
 		seed := seeds[i*s.SeedSize() : (i+1)*s.SeedSize()]
 		e := &w.Secrets[i]

@@ -169,6 +169,13 @@ func (c *ChangeSet) hold(b []byte) []byte {
 
 const changeSetFormat = 1
 
+// SizeHint is no less than what AppendBinary appends, in bytes: with that much room,
+// secrets do not stay behind in memory that was too small.
+func (c *ChangeSet) SizeHint() int {
+	const most = 1 + 2*binary.MaxVarintLen64 // the kind and two lengths
+	return 1 + c.Size() + most*c.Len()
+}
+
 // AppendBinary appends the encoding of c to dst, for a record that holds changes
 // to be made later.
 func (c *ChangeSet) AppendBinary(dst []byte) ([]byte, error) {

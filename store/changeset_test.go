@@ -137,6 +137,9 @@ func TestChangeSetEncoding(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if n := len(b) - len("before"); n > c.SizeHint() {
+			t.Fatalf("%d changes take %d bytes, at most %d announced", c.Len(), n, c.SizeHint())
+		}
 		got, err := ParseChangeSet(b[len("before"):])
 		if err != nil || !sameChanges(c, got) || got.Size() != c.Size() {
 			t.Fatalf("does not come back: %v", err)

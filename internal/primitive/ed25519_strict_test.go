@@ -163,11 +163,7 @@ func TestStrictTorsionKey(t *testing.T) {
 func TestStrictScalars(t *testing.T) {
 	f := forgers{newForger(t)}
 	honest := f.honest(6)
-	by := func(v Signed, d *scalar.Scalar) Signed {
-		s := must(scalar.NewFromCanonicalBytes(v.Sig[32:]))(t)
-		v.Sig = append(bytes.Clone(v.Sig[:32]), must(s.Add(s, d).MarshalBinary())(t)...)
-		return v
-	}
+	by := func(v Signed, d *scalar.Scalar) Signed { return addS(t, v, d) }
 	one := scalar.One()
 	minus := scalar.New().Neg(one)
 	holds(t, "S one too large", append([]Signed{by(honest[0], one)}, honest[1:]...), false)
