@@ -1,6 +1,8 @@
 package mlsgroup
 
 import (
+	"slices"
+
 	"github.com/conclave-mls/conclave/internal/primitive"
 	"github.com/conclave-mls/conclave/internal/secret"
 )
@@ -47,7 +49,7 @@ func (ac *AuthenticatedContent) appendTBS(b, groupContext []byte) []byte {
 // FramedContentTBS in it, and that FramedContentTBS alone, in one buffer.
 func (ac *AuthenticatedContent) signed(groupContext []byte) (signContent, tbs []byte) {
 	const prefix = labelPrefix + labelFramedContentTBS
-	b := make([]byte, 0, 16+len(prefix)+ac.Content.sizeHint()+len(groupContext))
+	b := slices.Grow([]byte(nil), 16+len(prefix)+ac.Content.sizeHint()+len(groupContext)) // has room for more, see sealPrivateMessage
 	b = appendOpaque(b, []byte(prefix))
 	n := 0
 	b = appendVector(b, func(b []byte) []byte {
@@ -60,13 +62,17 @@ func (ac *AuthenticatedContent) signed(groupContext []byte) (signContent, tbs []
 }
 
 // tbsPieces returns FramedContentTBS in pieces, to be hashed one after the other:
-// a commit as large as the group is not copied for each hash that covers it.
+// a commit as large as the group, or application data, is not copied for each hash
+// that covers it.
 func (ac *AuthenticatedContent) tbsPieces(groupContext []byte) [3][]byte {
 	c := &ac.Content
 	header := appendUint16(make([]byte, 0, 128+len(c.GroupID)+len(c.AuthenticatedData)), uint16(ProtocolVersionMLS10))
 	header = c.appendHeader(appendUint16(header, uint16(ac.WireFormat)))
 	body := c.commit
-	if body == nil {
+	switch {
+	case c.ContentType == ContentTypeApplication:
+		header, body = appendVarint(header, len(c.Application)), c.Application
+	case body == nil:
 		body = c.appendBody(make([]byte, 0, c.sizeHint()))
 	}
 	switch c.Sender.Type {
@@ -93,13 +99,19 @@ func (ac *AuthenticatedContent) verify(s *primitive.Suite, signatureKey, groupCo
 }
 
 func (ac *AuthenticatedContent) verifyPieces(s *primitive.Suite, signatureKey []byte, tbs [3][]byte) error {
-	var space [64]byte
-	prefix := appendOpaque(space[:0], []byte(labelPrefix+labelFramedContentTBS))
-	prefix = appendVarint(prefix, len(tbs[0])+len(tbs[1])+len(tbs[2]))
-	if err := s.VerifyParts(signatureKey, ac.Auth.Signature, prefix, tbs[0], tbs[1], tbs[2]); err != nil {
+	pieces := signedPieces(tbs)
+	if err := s.VerifyParts(signatureKey, ac.Auth.Signature, pieces[:]...); err != nil {
 		return ac.signatureError()
 	}
 	return nil
+}
+
+// signedPieces returns the SignContent with a FramedContentTBS in it.
+func signedPieces(tbs [3][]byte) [4][]byte {
+	const label = labelPrefix + labelFramedContentTBS
+	prefix := appendOpaque(make([]byte, 0, 8+len(label)), []byte(label))
+	prefix = appendVarint(prefix, len(tbs[0])+len(tbs[1])+len(tbs[2]))
+	return [4][]byte{prefix, tbs[0], tbs[1], tbs[2]}
 }
 
 // signatureError says whose signature is not valid.

@@ -167,7 +167,7 @@ func (g *forgedGroup) sealed(guard [4]byte, padTo int) []byte {
 	g.secrets = st.next
 	m, err := sealPrivateMessage(g.s, ac, st.key, guard, g.epoch.senderData, padTo)
 	g.must(err)
-	return (&MLSMessage{Version: ProtocolVersionMLS10, WireFormat: WireFormatPrivateMessage, PrivateMessage: m}).Marshal()
+	return m
 }
 
 var framingConstructed = []checkCase{

@@ -3,6 +3,7 @@ package mlsgroup
 import (
 	"slices"
 
+	"github.com/conclave-mls/conclave/internal/primitive"
 	"github.com/conclave-mls/conclave/internal/secret"
 )
 
@@ -76,7 +77,7 @@ type AuthenticatedContent struct {
 	Content    FramedContent
 	Auth       FramedContentAuth
 
-	space []byte // what sign has needed and nobody does any more: room for the ciphertext
+	space []byte // what sign has needed and nobody does any more: room for the message
 }
 
 // PublicMessage is a message whose content is readable (RFC 9420 section 6.2).
@@ -241,12 +242,19 @@ func (m *PublicMessage) read(r *reader) {
 }
 
 func (m *PrivateMessage) append(b []byte) []byte {
-	b = appendOpaque(b, m.GroupID)
-	b = appendUint64(b, m.Epoch)
-	b = append(b, byte(m.ContentType))
-	b = appendOpaque(b, m.AuthenticatedData)
-	b = appendOpaque(b, m.EncryptedSenderData)
-	return appendOpaque(b, m.Ciphertext)
+	return appendOpaque(m.appendHeader(b), m.Ciphertext)
+}
+
+// appendHeader appends what stands before the ciphertext.
+func (m *PrivateMessage) appendHeader(b []byte) []byte {
+	b = appendOpaque(m.appendSenderDataAAD(b), m.AuthenticatedData)
+	return appendOpaque(b, m.EncryptedSenderData)
+}
+
+// headerLen is the number of bytes of that, with sender data.
+func (m *PrivateMessage) headerLen(s *primitive.Suite) int {
+	opaque := func(n int) int { return varintLen(n) + n }
+	return opaque(len(m.GroupID)) + 8 + 1 + opaque(len(m.AuthenticatedData)) + opaque(senderDataLen+s.TagSize())
 }
 
 func (m *PrivateMessage) read(r *reader) {

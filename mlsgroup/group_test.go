@@ -38,6 +38,7 @@ func TestOpenInThreeSteps(t *testing.T) {
 		keys = append(keys, key)
 	}
 	bad := *keys[1]
+	bad.m = unopened(bad.m)
 	bad.leaf = reader.testLeaf()
 	bad.signer = bad.s.VerificationKey(bad.leaf.SignatureKey)
 	all, errs := OpenAll(append(keys, &bad), goDo)

@@ -84,7 +84,7 @@ func (g *Group) openSealed(m *PrivateMessage) (*SealedMessage, error) {
 }
 
 // MessageKey is all that is needed to open one message, apart from any state of
-// the group. It is used once.
+// the group.
 type MessageKey struct {
 	s       *primitive.Suite
 	m       *PrivateMessage
@@ -93,6 +93,8 @@ type MessageKey struct {
 	leaf    *LeafNode // of the sender, in the epoch of the message
 	signer  *primitive.VerificationKey
 	context []byte
+
+	content *AuthenticatedContent // once decrypted, which uses the message up
 }
 
 // TakeMessageKey takes the key of an application message out of the group: the
@@ -199,20 +201,23 @@ type UnverifiedMessage struct {
 // Decrypt does the first half of Open. It may run anywhere and at the same time
 // as others.
 func (k *MessageKey) Decrypt() (*UnverifiedMessage, error) {
-	ac, err := decryptPrivateMessage(k.s, k.m, k.sender, k.key)
-	if err == primitive.ErrOpen {
-		return nil, ErrDecrypt
+	if k.content == nil {
+		ac, err := decryptPrivateMessage(k.s, k.m, k.sender, k.key)
+		if err == primitive.ErrOpen {
+			return nil, ErrDecrypt
+		}
+		if err != nil {
+			return nil, err
+		}
+		k.content = ac
 	}
-	if err != nil {
-		return nil, err
-	}
-	return &UnverifiedMessage{k, ac}, nil
+	return &UnverifiedMessage{k, k.content}, nil
 }
 
 // verify verifies the signature, by itself and by the strict rule.
 func (um *UnverifiedMessage) verify() error {
-	signContent, _ := um.ac.signed(um.k.context)
-	if um.k.signer.Verify(signContent, um.ac.Auth.Signature) != nil {
+	message := signedPieces(um.ac.tbsPieces(um.k.context))
+	if um.k.signer.VerifyParts(um.ac.Auth.Signature, message[:]...) != nil {
 		return um.ac.signatureError()
 	}
 	return nil
@@ -252,8 +257,7 @@ func VerifyAll(ms []*UnverifiedMessage, do func(n int, f func(i int))) ([]*Recei
 		vs := make([]primitive.Verification, len(part))
 		for n, i := range part {
 			um := ms[i]
-			signContent, _ := um.ac.signed(um.k.context)
-			vs[n] = primitive.Verification{Key: um.k.signer, Message: signContent, Sig: um.ac.Auth.Signature}
+			vs[n] = primitive.Verification{Key: um.k.signer, Sig: um.ac.Auth.Signature, Message: signedPieces(um.ac.tbsPieces(um.k.context))}
 		}
 		for n, err := range primitive.VerifyBatch(vs) {
 			i := part[n]

@@ -65,8 +65,9 @@ func (wr *wireRoom) content(t ContentType, body []byte) *AuthenticatedContent {
 	return ac
 }
 
-// openPrivate does the three calls.
-func (wr *wireRoom) openPrivate(m *PrivateMessage) (*AuthenticatedContent, error) {
+// openPrivate does the three calls. The message stays as it is.
+func (wr *wireRoom) openPrivate(message *PrivateMessage) (*AuthenticatedContent, error) {
+	m := unopened(message)
 	d, err := openSenderData(wr.s, secret.Bytes(wr.v.SenderDataSecret), m)
 	if err != nil {
 		return nil, err
@@ -82,11 +83,36 @@ func (wr *wireRoom) openPrivate(m *PrivateMessage) (*AuthenticatedContent, error
 	return ac, ac.verify(wr.s, wr.v.SignaturePub, wr.context)
 }
 
+// unopened returns a copy to be decrypted, which takes the ciphertext away.
+func unopened(m *PrivateMessage) *PrivateMessage {
+	c := *m
+	c.Ciphertext = bytes.Clone(m.Ciphertext)
+	return &c
+}
+
+// privateMessage returns the PrivateMessage of an encoded message.
+func privateMessage(t testing.TB, message []byte) *PrivateMessage {
+	t.Helper()
+	m, err := ParseMLSMessage(message)
+	if err != nil || m.PrivateMessage == nil {
+		t.Fatalf("%v: not a PrivateMessage", err)
+	}
+	if again := m.Marshal(); !bytes.Equal(again, message) {
+		t.Fatal("the message is not what it reads as")
+	}
+	return m.PrivateMessage
+}
+
 func (wr *wireRoom) openPublic(m *PublicMessage) (*AuthenticatedContent, error) {
 	return openPublicMessage(new(Input), wr.s, m, secret.Bytes(wr.v.MembershipKey), wr.v.SignaturePub, wr.context)
 }
 
 func (wr *wireRoom) sealPrivate(t testing.TB, ac *AuthenticatedContent, padTo int) *PrivateMessage {
+	t.Helper()
+	return privateMessage(t, wr.seal(t, ac, padTo))
+}
+
+func (wr *wireRoom) seal(t testing.TB, ac *AuthenticatedContent, padTo int) []byte {
 	t.Helper()
 	ac.WireFormat = WireFormatPrivateMessage
 	if err := ac.sign(wr.s, secret.Bytes(wr.v.SignaturePriv), wr.context); err != nil {
@@ -239,7 +265,7 @@ func TestMessageTampering(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := wr.openPrivate(m); !errors.Is(err, CheckMessageSignature) {
+		if _, err := wr.openPrivate(privateMessage(t, m)); !errors.Is(err, CheckMessageSignature) {
 			t.Errorf("signature of a public message in a private one: %v", err)
 		}
 	}
@@ -338,6 +364,7 @@ func BenchmarkPrivateMessage(b *testing.B) {
 		b.ReportAllocs()
 		b.SetBytes(size)
 		for b.Loop() {
+			m := unopened(m)
 			d, err := openSenderData(wr.s, secret.Bytes(wr.v.SenderDataSecret), m)
 			if err != nil {
 				b.Fatal(err)
@@ -376,7 +403,7 @@ func BenchmarkPrivateMessage(b *testing.B) {
 		b.SetBytes(size)
 		text := make([]byte, size)
 		for b.Loop() {
-			wr.sealPrivate(b, wr.content(ContentTypeApplication, text), 128)
+			wr.seal(b, wr.content(ContentTypeApplication, text), 128)
 		}
 	})
 }
@@ -415,6 +442,7 @@ func TestOpenAllocations(t *testing.T) {
 	wr.tree = first.next
 	m := wr.sealPrivate(t, wr.content(ContentTypeApplication, make([]byte, 1024)), 0)
 	n := testing.AllocsPerRun(100, func() {
+		m := unopened(m)
 		d, err := openSenderData(wr.s, secret.Bytes(wr.v.SenderDataSecret), m)
 		if err != nil {
 			t.Fatal(err)

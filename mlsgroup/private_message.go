@@ -2,6 +2,7 @@ package mlsgroup
 
 import (
 	"crypto/subtle"
+	"slices"
 
 	"github.com/conclave-mls/conclave/internal/primitive"
 	"github.com/conclave-mls/conclave/internal/secret"
@@ -37,11 +38,12 @@ func checkMessageSize(lengths ...int) error {
 	return nil
 }
 
-// sealPrivateMessage encrypts content that a member has signed. padTo makes the
-// ciphertext, tag included, a multiple of so many bytes; 0 and 1 pad nothing.
-// The guard is four fresh random bytes. The caller owns the key and makes sure,
-// before the message leaves, that no later state can use its generation again.
-func sealPrivateMessage(s *primitive.Suite, ac *AuthenticatedContent, key messageKey, guard [4]byte, senderDataSecret secret.Bytes, padTo int) (*PrivateMessage, error) {
+// sealPrivateMessage encrypts content that a member has signed, and returns the
+// encoded message. padTo makes the ciphertext, tag included, a multiple of so many
+// bytes; 0 and 1 pad nothing. The guard is four fresh random bytes. The caller owns
+// the key and makes sure, before the message leaves, that no later state can use its
+// generation again.
+func sealPrivateMessage(s *primitive.Suite, ac *AuthenticatedContent, key messageKey, guard [4]byte, senderDataSecret secret.Bytes, padTo int) ([]byte, error) {
 	c := &ac.Content
 	if c.Sender.Type != SenderTypeMember {
 		return nil, CheckSenderLeaf.Errorf("private message from sender type %d", c.Sender.Type)
@@ -55,44 +57,56 @@ func sealPrivateMessage(s *primitive.Suite, ac *AuthenticatedContent, key messag
 		ContentType:       c.ContentType,
 		AuthenticatedData: c.AuthenticatedData,
 	}
-	// The room for padding and tag lets the plaintext be encrypted in place.
-	n := c.sizeHint() - len(c.GroupID) - len(c.AuthenticatedData) + len(ac.Auth.Signature) + len(ac.Auth.ConfirmationTag) + s.TagSize()
+	// The whole message is made in one piece of memory, where its content was signed:
+	// the plaintext is encrypted in place, and what stands before it is written then.
+	// Only the length of its length is not known yet.
+	const prefixLen, maxVarint = 2 + 2, 4
+	at := prefixLen + m.headerLen(s) + maxVarint
+	n := at + c.sizeHint() - len(c.GroupID) - len(c.AuthenticatedData) + len(ac.Auth.Signature) + len(ac.Auth.ConfirmationTag) + s.TagSize()
 	if padTo > 1 {
-		n += padTo - n%padTo
+		n += padTo - (n-at)%padTo
 	}
 	b := ac.space
 	if ac.space = nil; cap(b) < n {
 		b = make([]byte, 0, n)
 	}
-	b = ac.Auth.append(c.appendBody(b), c.ContentType)
+	b = ac.Auth.append(c.appendBody(b[:at]), c.ContentType)
 	if padTo > 1 {
-		if over := (len(b) + s.TagSize()) % padTo; over != 0 {
+		if over := (len(b) - at + s.TagSize()) % padTo; over != 0 {
 			b = append(b, make([]byte, padTo-over)...)
 		}
 	}
-	if err := checkMessageSize(len(b), len(c.AuthenticatedData), len(c.GroupID)); err != nil {
+	b = slices.Grow(b, s.TagSize())
+	plain := b[at:]
+	if err := checkMessageSize(len(plain), len(c.AuthenticatedData), len(c.GroupID)); err != nil {
 		return nil, err
 	}
 	aad, nonce := m.contentAAD(&key, guard)
 	defer nonce.Wipe()
 	var err error
-	if m.Ciphertext, err = s.SealAEAD(b[:0], key.key, nonce, aad, b); err != nil {
+	if m.Ciphertext, err = s.SealAEAD(plain[:0], key.key, nonce, aad, plain); err != nil {
 		return nil, err
 	}
 	d := senderData{leaf: c.Sender.LeafIndex, generation: key.generation, reuseGuard: guard}
 	if err := sealSenderData(s, senderDataSecret, m, d); err != nil {
 		return nil, err
 	}
-	return m, nil
+	end := at + len(m.Ciphertext)
+	b = b[maxVarint-varintLen(len(m.Ciphertext)) : end : end]
+	header := appendUint16(appendUint16(b[:0], uint16(ProtocolVersionMLS10)), uint16(WireFormatPrivateMessage))
+	appendVarint(m.appendHeader(header), len(m.Ciphertext))
+	return b, nil
 }
 
 // decryptPrivateMessage opens the ciphertext and reads its content, whose
 // signature is not verified yet. Errors: primitive.ErrOpen, ErrDecode,
-// CheckPadding. The content shares memory with m's readable fields.
+// CheckPadding. The plaintext takes the place of the ciphertext, which is gone also
+// if that fails, and the content shares memory with m's readable fields.
 func decryptPrivateMessage(s *primitive.Suite, m *PrivateMessage, d senderData, key messageKey) (*AuthenticatedContent, error) {
 	aad, nonce := m.contentAAD(&key, d.reuseGuard)
 	defer nonce.Wipe()
-	plain, err := s.OpenAEAD(nil, key.key, nonce, aad, m.Ciphertext)
+	plain, err := s.OpenAEAD(m.Ciphertext[:0], key.key, nonce, aad, m.Ciphertext)
+	m.Ciphertext = nil
 	if err != nil {
 		return nil, err
 	}

@@ -58,18 +58,14 @@ func (g *Group) sealPrivate(in *Input, ac *AuthenticatedContent) (*Transition, e
 	if err != nil {
 		return nil, err
 	}
-	m := MLSMessage{Version: ProtocolVersionMLS10, WireFormat: WireFormatPrivateMessage}
-	m.PrivateMessage, err = sealPrivateMessage(g.s, ac, st.key, [4]byte(random), g.head.secrets.senderData, g.head.profile.rules().padTo)
+	message, err := sealPrivateMessage(g.s, ac, st.key, [4]byte(random), g.head.secrets.senderData, g.head.profile.rules().padTo)
 	if err != nil {
 		return nil, err
 	}
 	return &Transition{
-		Next:    g.withSecrets(g.Epoch(), st.next),
-		Changes: secretChanges(g.Epoch(), st.changed),
-		Outbound: &Outbound{
-			Message:   m.append(make([]byte, 0, 64+len(m.PrivateMessage.Ciphertext)+len(ac.Content.AuthenticatedData)+len(ac.Content.GroupID))),
-			Encrypted: true, Handshake: kind == handshakeRatchet, Generation: st.key.generation,
-		},
+		Next:     g.withSecrets(g.Epoch(), st.next),
+		Changes:  secretChanges(g.Epoch(), st.changed),
+		Outbound: &Outbound{Message: message, Encrypted: true, Handshake: kind == handshakeRatchet, Generation: st.key.generation},
 		Consumed: st.consumed,
 	}, nil
 }

@@ -14,6 +14,8 @@ type senderData struct {
 	reuseGuard [4]byte
 }
 
+const senderDataLen = 12
+
 func (d *senderData) append(b []byte) []byte {
 	b = appendUint32(b, uint32(d.leaf))
 	b = appendUint32(b, d.generation)
@@ -63,7 +65,7 @@ func sealSenderData(s *primitive.Suite, senderDataSecret secret.Bytes, m *Privat
 	k := senderDataKey(s, senderDataSecret, m.Ciphertext)
 	defer k.wipe()
 	var space [96]byte
-	b, err := s.SealAEAD(nil, k.key, k.nonce, m.appendSenderDataAAD(space[:0]), d.append(make([]byte, 0, 12)))
+	b, err := s.SealAEAD(nil, k.key, k.nonce, m.appendSenderDataAAD(space[:0]), d.append(make([]byte, 0, senderDataLen)))
 	m.EncryptedSenderData = b
 	return err
 }

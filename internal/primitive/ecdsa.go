@@ -150,7 +150,7 @@ func (s *ecdsaScheme) sign(private, message []byte) ([]byte, error) {
 
 func (s *ecdsaScheme) verify(pub, message, sig []byte) bool {
 	key, ok := s.parse(pub)
-	return ok && (&ecdsaKey{s: s, key: key}).verify(message, sig)
+	return ok && (&ecdsaKey{s: s, key: key}).verifyParts(sig, message)
 }
 
 func (s *ecdsaScheme) verifyParts(pub, sig []byte, message [][]byte) bool {
@@ -181,8 +181,6 @@ type ecdsaKey struct {
 	once  sync.Once
 	table tableKey // once
 }
-
-func (k *ecdsaKey) verify(message, sig []byte) bool { return k.verifyParts(sig, message) }
 
 func (k *ecdsaKey) verifyParts(sig []byte, message ...[]byte) bool {
 	var digest [maxHashSize]byte

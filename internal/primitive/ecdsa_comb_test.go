@@ -55,7 +55,7 @@ func (o *tableOracle) verify(t *testing.T, what string, message, sig []byte) boo
 	var digest [maxHashSize]byte
 	o.scheme.hash.sum(&digest, message)
 	want := ecdsa.VerifyASN1(o.key, digest[:o.scheme.hash.size()], sig)
-	if got := o.table.verify(message, sig); got != want {
+	if got := o.table.verifyParts(sig, message); got != want {
 		t.Errorf("%s: by the table %t, by the standard library %t", what, got, want)
 	}
 	if o.table.table == nil {
@@ -162,7 +162,7 @@ func TestECDSATableOfFirstUse(t *testing.T) {
 		}
 		key := ready.(*ecdsaKey)
 		for i := range 3 {
-			if !key.verify([]byte("again"), sig) || key.verify([]byte("other"), sig) {
+			if !key.verifyParts(sig, []byte("again")) || key.verifyParts(sig, []byte("other")) {
 				t.Errorf("%s: round %d fails", name, i)
 			}
 			if i == 0 && key.table == nil {
@@ -170,7 +170,7 @@ func TestECDSATableOfFirstUse(t *testing.T) {
 			}
 		}
 		once, _ := s.ready(pub)
-		once.verify([]byte("again"), sig)
+		once.verifyParts(sig, []byte("again"))
 		if once.(*ecdsaKey).table != nil {
 			t.Errorf("%s: a table after one signature", name)
 		}

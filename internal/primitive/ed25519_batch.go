@@ -40,7 +40,7 @@ func (e *batchEntry) set(v *Verification, seed *[]byte) bool {
 	if !ed25519Acceptable(e.key.pub[:], v.Sig) || !decodeScalar(&e.s, v.Sig[32:]) || !decodePoint(&e.r, v.Sig[:32]) {
 		return false
 	}
-	hash := challenge(&e.k, e.key.pub[:], v.Sig, v.Message)
+	hash := challenge(&e.k, e.key.pub[:], v.Sig, v.Message[:]...)
 	*seed = append(append(*seed, hash[:]...), v.Sig[32:]...)
 	return true
 }

@@ -55,6 +55,6 @@ func (standardEd25519) allHold([]Signed, func(int, func(int))) bool { return fal
 // standardKey is a public key; the standard library has no faster form of it.
 type standardKey struct{ pub [32]byte }
 
-func (k *standardKey) verify(message, sig []byte) bool {
-	return ed25519Acceptable(k.pub[:], sig) && standardEd25519{}.verify(k.pub[:], sig, message)
+func (k *standardKey) verifyParts(sig []byte, message ...[]byte) bool {
+	return ed25519Acceptable(k.pub[:], sig) && standardEd25519{}.verify(k.pub[:], sig, message...)
 }

@@ -91,7 +91,7 @@ func strict(t *testing.T, name string, pub, message, sig []byte, want bool) {
 		t.Errorf("%s: accepted %v, want %v", name, got, want)
 	}
 	for _, key := range []*VerificationKey{s.VerificationKey(pub), voiReady(pub)} {
-		if got := key.Verify(message, sig) == nil; got != want {
+		if got := key.VerifyParts(sig, message) == nil; got != want {
 			t.Errorf("%s: accepted by the key made ready %v, want %v", name, got, want)
 		}
 	}
@@ -237,11 +237,17 @@ func voiReady(pub []byte) *VerificationKey {
 // signature is a signature with its key as bytes.
 type signature struct{ pub, message, sig []byte }
 
+// pieces cuts a message in two, of which one may be empty, between two empty ones.
+func pieces(message []byte) [4][]byte {
+	at := len(message) / 3
+	return [4][]byte{nil, message[:at], message[at:], nil}
+}
+
 // verifyBatch verifies with keys made ready anew.
 func verifyBatch(s *Suite, list []signature) []error {
 	vs := make([]Verification, len(list))
 	for i, v := range list {
-		vs[i] = Verification{s.VerificationKey(v.pub), v.message, v.sig}
+		vs[i] = Verification{Key: s.VerificationKey(v.pub), Sig: v.sig, Message: pieces(v.message)}
 	}
 	return VerifyBatch(vs)
 }
@@ -251,7 +257,7 @@ func checkBatch(t *testing.T, vs []signature, want ...bool) {
 	t.Helper()
 	list := make([]Verification, len(vs))
 	for i, v := range vs {
-		list[i] = Verification{voiReady(v.pub), v.message, v.sig}
+		list[i] = Verification{Key: voiReady(v.pub), Sig: v.sig, Message: pieces(v.message)}
 	}
 	for i, err := range VerifyBatch(list) {
 		if (err == nil) != want[i] || err != nil && err != ErrSignature {

@@ -66,8 +66,8 @@ type voiKey struct {
 	minusA curve.ExpandedEdwardsPoint
 }
 
-// verify applies the same equation as voiEd25519.verify.
-func (v *voiKey) verify(message, sig []byte) bool {
+// verifyParts applies the same equation as voiEd25519.verify.
+func (v *voiKey) verifyParts(sig []byte, message ...[]byte) bool {
 	var (
 		s, k scalar.Scalar
 		r    curve.EdwardsPoint
@@ -75,7 +75,7 @@ func (v *voiKey) verify(message, sig []byte) bool {
 	if !ed25519Acceptable(v.pub[:], sig) || !decodeScalar(&s, sig[32:]) {
 		return false
 	}
-	challenge(&k, v.pub[:], sig, message)
+	challenge(&k, v.pub[:], sig, message...)
 	return encodesTo(r.ExpandedDoubleScalarMulBasepointVartime(&k, &v.minusA, &s), sig[:32])
 }
 

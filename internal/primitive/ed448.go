@@ -87,6 +87,6 @@ func (s ed448Scheme) ready(pub []byte) (readyKey, bool) {
 // ed448Key is a public key; circl has no faster form of it.
 type ed448Key struct{ pub [ed448.PublicKeySize]byte }
 
-func (k *ed448Key) verify(message, sig []byte) bool {
-	return ed448Scheme{}.verify(k.pub[:], message, sig)
+func (k *ed448Key) verifyParts(sig []byte, message ...[]byte) bool {
+	return ed448Scheme{}.verifyParts(k.pub[:], sig, message)
 }

@@ -34,10 +34,10 @@ func FuzzVerify(f *testing.F) {
 			t.Fatalf("Verify = %v", err)
 		}
 		ready := s.VerificationKey(pub)
-		if again := ready.Verify(message, sig); again != err {
+		if again := ready.VerifyParts(sig, message); again != err {
 			t.Fatalf("Verify = %v, by the key made ready %v", err, again)
 		}
-		batch := VerifyBatch([]Verification{{ready, message, sig}})
+		batch := VerifyBatch([]Verification{{Key: ready, Sig: sig, Message: pieces(message)}})
 		if err == nil && batch[0] != nil {
 			t.Fatalf("Verify takes what VerifyBatch refuses: %v", batch[0])
 		}

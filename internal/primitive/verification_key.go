@@ -11,8 +11,8 @@ type VerificationKey struct {
 
 // readyKey is a public key of one scheme, decoded.
 type readyKey interface {
-	// verify applies the rule of [Suite.Verify].
-	verify(message, sig []byte) bool
+	// verify applies the rule of [Suite.Verify] to a message in pieces.
+	verifyParts(sig []byte, message ...[]byte) bool
 }
 
 // VerificationKey makes a public key ready. Of a malformed one it makes a key
@@ -28,10 +28,10 @@ func (s *Suite) VerificationKey(pub []byte) *VerificationKey {
 // VerificationKeyBytes is about the memory of a VerificationKey of the suite, in bytes.
 func (s *Suite) VerificationKeyBytes() int { return s.sig.readyBytes() }
 
-// Verify fails with ErrSignature unless sig is the signature of the message by
-// the key. It accepts what [Suite.Verify] accepts.
-func (k *VerificationKey) Verify(message, sig []byte) error {
-	if k.ready == nil || !k.ready.verify(message, sig) {
+// VerifyParts fails with ErrSignature unless sig is the signature of the message by
+// the key. The message may lie in pieces. It accepts what [Suite.Verify] accepts.
+func (k *VerificationKey) VerifyParts(sig []byte, message ...[]byte) error {
+	if k.ready == nil || !k.ready.verifyParts(sig, message...) {
 		return ErrSignature
 	}
 	return nil
@@ -39,14 +39,15 @@ func (k *VerificationKey) Verify(message, sig []byte) error {
 
 // Verification is one signature to verify.
 type Verification struct {
-	Key          *VerificationKey
-	Message, Sig []byte
+	Key     *VerificationKey
+	Sig     []byte
+	Message [4][]byte // in pieces, of which any may be empty: large ones need not be put together
 }
 
 // VerifyBatch verifies many signatures of application messages, by keys of one
 // scheme or several, with Ed25519 in a third of the time that they take one by
 // one. The result has an error for each entry: nil or ErrSignature. What
-// [VerificationKey.Verify] accepts, it accepts too; with Ed25519 the equation is
+// [VerificationKey.VerifyParts] accepts, it accepts too; with Ed25519 the equation is
 // the one with cofactor (unless the standard library is at work), so it must not
 // decide on anything that changes a group. An entry's result does not depend on
 // the other entries.
@@ -55,7 +56,7 @@ func VerifyBatch(vs []Verification) []error {
 	batch := make([]int, 0, min(len(vs), batchSize))
 	for i := range vs {
 		if _, ok := vs[i].Key.ready.(*voiKey); !ok {
-			errs[i] = vs[i].Key.Verify(vs[i].Message, vs[i].Sig)
+			errs[i] = vs[i].Key.VerifyParts(vs[i].Sig, vs[i].Message[:]...)
 			continue
 		}
 		if batch = append(batch, i); len(batch) == batchSize {

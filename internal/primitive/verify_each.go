@@ -34,7 +34,7 @@ func (s *Suite) VerifyEach(list []Signed, do func(n int, f func(i int))) []error
 		}
 		key := s.VerificationKey(pub)
 		for ; i < len(list) && bytes.Equal(pub, list[i].Pub); i++ {
-			errs[i] = key.Verify(list[i].Message, list[i].Sig)
+			errs[i] = key.VerifyParts(list[i].Sig, list[i].Message)
 		}
 	})
 	return errs
