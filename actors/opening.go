@@ -13,8 +13,9 @@ import (
 // openers open the application messages of all conversations, as many at once as
 // there are processors. Messages that wait at one moment are opened together, those
 // of different conversations too, as signatures verified together take little more
-// than half the time. Nothing waits for company: who has a message lets those run
-// that are ready to, and what they have brought by then is the batch.
+// than half the time. No processor is idle for the sake of company: who is about to open
+// lets those run that are ready to, as long as they bring more, and what they have
+// brought by then is the batch.
 //
 // The System owns them. Actors of conversations bring messages and open shares, also of
 // others; workers of their own, which are not the host's, open what is left. A message's
@@ -29,11 +30,13 @@ type openers struct {
 	most    int        // shares opened at once
 	waiting []opening
 	working int // shares being opened, by actors and workers
+	taken   int // the messages in them
 }
 
-// A share is what is opened together: of what waits, the part that falls to one
-// processor, if that is not too few to gain by company, nor so many that the first
-// waits long for the last.
+// A share is what is opened together: of what waits and what is being opened, the part
+// that falls to one processor, if that is not too few to gain by company, nor so many
+// that the first waits long for the last. A part of what waits alone would become ever
+// smaller while half of all messages are being opened.
 const (
 	minShare = 8
 	maxShare = 64
@@ -70,10 +73,7 @@ func (o *openers) open(keys []*mlsgroup.MessageKey) ([]*mlsgroup.Received, []err
 	for i, key := range keys {
 		o.waiting = append(o.waiting, opening{r, i, key})
 	}
-	o.mu.Unlock()
-	runtime.Gosched()
-	o.mu.Lock()
-	o.most = runtime.GOMAXPROCS(0) // which may change while the engine runs
+	o.gather()
 	// Whose messages have been taken by another leaves those that came since alone:
 	// who brought them is on its way here, with more.
 	if r.waiting > 0 && o.working < o.most {
@@ -83,6 +83,7 @@ func (o *openers) open(keys []*mlsgroup.MessageKey) ([]*mlsgroup.Received, []err
 		o.mu.Unlock()
 		o.openTogether(share)
 		o.mu.Lock()
+		o.taken -= len(share)
 		o.working--
 		o.hire()
 	}
@@ -91,10 +92,23 @@ func (o *openers) open(keys []*mlsgroup.MessageKey) ([]*mlsgroup.Received, []err
 	return r.contents, r.errs
 }
 
+// gather lets others run for as long as that brings messages. It gives the lock up
+// meanwhile.
+func (o *openers) gather() {
+	for before := -1; before < len(o.waiting) && len(o.waiting) < o.maxShare; {
+		before = len(o.waiting)
+		o.mu.Unlock()
+		runtime.Gosched()
+		o.mu.Lock()
+	}
+	o.most = runtime.GOMAXPROCS(0) // which may change while the engine runs
+}
+
 // take takes a share of what waits, the oldest first.
 func (o *openers) take() []opening {
-	n := (len(o.waiting) + o.most - 1) / o.most
+	n := (len(o.waiting) + o.taken + o.most - 1) / o.most
 	n = min(max(n, o.minShare), o.maxShare, len(o.waiting))
+	o.taken += n
 	share := make([]opening, n)
 	copy(share, o.waiting)
 	for _, m := range share {
@@ -117,11 +131,12 @@ func (o *openers) hire() {
 // then.
 func (o *openers) work() {
 	o.mu.Lock()
-	for len(o.waiting) > 0 {
+	for o.gather(); len(o.waiting) > 0; o.gather() {
 		share := o.take()
 		o.mu.Unlock()
 		o.openTogether(share)
 		o.mu.Lock()
+		o.taken -= len(share)
 	}
 	o.working--
 	o.mu.Unlock()
