@@ -165,8 +165,13 @@ func (c *conversation) loadInflight() ([]*inflight, error) {
 }
 
 // applyBefore makes what preceded a commit in doubt durable, and the record forget
-// it, in one batch.
+// it, in one batch. The conversation is not loaded: who reads it waits at the actor for
+// that, and so does the list, as what is written may be that it exists.
 func (c *conversation) applyBefore(f *inflight) error {
+	points, err := c.client.newsOfChanges(f.before)
+	if err != nil {
+		return err
+	}
 	settled := *f
 	settled.before = nil
 	set := new(store.ChangeSet)
@@ -175,9 +180,15 @@ func (c *conversation) applyBefore(f *inflight) error {
 	if err := c.putInflight(set, &settled); err != nil {
 		return err
 	}
-	if err := c.sys.apply(set); err != nil {
+	c.unsettle(new(stage))
+	err = c.sys.apply(set)
+	if !c.sys.failed.Load() { // as in persist
+		c.settleListing()
+	}
+	if err != nil {
 		return err
 	}
+	c.client.publish(points)
 	f.before.Wipe()
 	f.before = nil
 	return nil
@@ -412,10 +423,10 @@ func (c *conversation) keepHanded(st *stage) error {
 		if f.before == nil {
 			continue
 		}
+		c.lose() // what was staged becomes what is stored
 		if err := c.applyBefore(f); err != nil {
 			return err
 		}
-		c.lose() // what was staged is now what is stored
 		return c.load()
 	}
 	return nil

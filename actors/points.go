@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"slices"
@@ -164,11 +165,40 @@ func newsOfPoints(noted, displaced []notedPoint) news {
 	}
 }
 
-// loadPoint reads a noted distribution point.
-func (c *client) loadPoint(rec store.Record) error {
-	r := readRecord(rec.Value)
+// newsOfChanges is what to publish of the points that changes note and displace.
+func (c *client) newsOfChanges(changes *store.ChangeSet) (news, error) {
+	table := c.keys.PKI(nil, []byte{byte(tablePoint)})
+	var noted, displaced []notedPoint
+	for op := range changes.All() {
+		switch {
+		case !bytes.HasPrefix(op.Key, table):
+		case op.Kind == store.OpPut:
+			n, err := parsePoint(op.Value)
+			if err != nil {
+				return nil, err
+			}
+			noted = append(noted, n)
+		default:
+			for _, n := range c.notedPoints() {
+				if bytes.Equal(op.Key, c.pointKey(n)) {
+					displaced = append(displaced, n)
+				}
+			}
+		}
+	}
+	return newsOfPoints(noted, displaced), nil
+}
+
+func parsePoint(b []byte) (notedPoint, error) {
+	r := readRecord(b)
 	n := notedPoint{at: r.uint64(), point: string(r.bytes())}
-	if err := r.end("distribution point"); err != nil {
+	return n, r.end("distribution point")
+}
+
+// loadPoint makes a noted distribution point known.
+func (c *client) loadPoint(rec store.Record) error {
+	n, err := parsePoint(rec.Value)
+	if err != nil {
 		return err
 	}
 	c.publish(newsOfPoints([]notedPoint{n}, nil))

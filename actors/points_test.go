@@ -160,3 +160,30 @@ func TestPointsAtTheSameTime(t *testing.T) {
 	w.note(c)
 	w.wantPoints(before[5:], a, b, c)
 }
+
+// TestPointsBeforeACommitInDoubt: what a transaction has noted and displaced before its
+// commit left stands when it is aborted, or the engine dies, and is known at once.
+func TestPointsBeforeACommitInDoubt(t *testing.T) {
+	for _, crash := range []bool{false, true} {
+		w, alice, _ := pair(t, func(o *Options) {
+			o.host = func() host { return &sendHost{newProtoHost(), func(messages.ConversationID, letter) {}} }
+		})
+		p := &pointsWorld{peer: alice}
+		p.load()
+		flood := pointNames("flood.example", maxPoints)
+		p.note(flood)
+		tx := alice.begin()
+		ask[messages.ProposalCreated](t, w.sys, alice.in(conv, tx), messages.ProposeUpdate{})
+		alice.notePoint(conv, tx, "http://crl.example/before")
+		w.service.set(w.lost(false))
+		wantErrorAs[*messages.CommitInDoubt](t, alice.update(alice.in(conv, tx)))
+		if crash {
+			w.crash()
+			p.load()
+			alice.state(conv) // which loads it
+		} else {
+			alice.abort(tx)
+		}
+		p.wantPoints(flood[1:], []string{"http://crl.example/before"})
+	}
+}

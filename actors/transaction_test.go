@@ -10,6 +10,7 @@ import (
 
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/mlsgroup"
+	"github.com/conclave-mls/conclave/store"
 )
 
 const other = messages.ConversationID("other conversation")
@@ -524,5 +525,56 @@ func TestStageIsNotStale(t *testing.T) {
 		bob.expectSettled(conv, 2)
 		agree(t, conv, alice, bob)
 		alice.expectText(conv, bob.encrypt(bob.at(conv), "still here"), "still here")
+	}
+}
+
+// TestCreationBeforeACommitInDoubt reads and lists a conversation while its creation, which
+// stands before a commit in doubt, is written, its transaction having been aborted.
+func TestCreationBeforeACommitInDoubt(t *testing.T) {
+	l := new(latch)
+	w := newWorld(t, func(o *Options) {
+		o.RetryPause = maxResendPause
+		s := o.Store
+		o.apply = func(sets ...*store.ChangeSet) error { return l.apply(s, nil, sets...) }
+	})
+	alice := w.peer("alice")
+	tx := alice.begin()
+	ask[messages.ConversationCreated](t, w.sys, alice.in(conv, tx), messages.CreateConversation{})
+	w.service.set(w.lost(false))
+	wantErrorAs[*messages.CommitInDoubt](t, alice.update(alice.in(conv, tx)))
+	l.arm()
+	aborted := make(chan error, 1)
+	go func() { aborted <- alice.try(alice.in("", tx), messages.Abort{}) }()
+	<-l.reached
+	if reply, ok, err := w.sys.readView(place{client: alice.client()}, conv, messages.ReadConversation{}); ok {
+		t.Errorf("read while it is written: %+v, %v", reply, err)
+	}
+	listed := make(chan messages.Reply, 1)
+	go func() {
+		reply, err := w.sys.Ask(context.Background(), alice.at(""), messages.ListConversations{})
+		if err != nil {
+			t.Error(err)
+		}
+		listed <- reply
+	}()
+	for range 100 { // it has its chance to be wrong
+		pass(alice.client().actor)
+	}
+	if len(listed) != 0 {
+		t.Error("listed while it is written")
+	}
+	close(l.open)
+	if err := <-aborted; err != nil {
+		t.Fatal(err)
+	}
+	reply, _ := within(t, "the list", listed).(messages.ConversationsListed)
+	if !slices.Equal(reply.Conversations, []messages.ConversationID{conv}) {
+		t.Errorf("listed: %q", reply.Conversations)
+	}
+	if !alice.state(conv).Exists {
+		t.Error("it does not exist")
+	}
+	if ids := alice.client().unsettled.Load(); ids != nil {
+		t.Errorf("still unsettled: %q", *ids)
 	}
 }
