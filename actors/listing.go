@@ -64,7 +64,7 @@ func (s *System) listConversations(ctx context.Context, at place) (messages.Repl
 	}
 	ids := reply.(messages.ConversationsListed).Conversations
 	for _, id := range *unsettled {
-		read, err := s.readConversation(ctx, place{client: at.client}, id, messages.ReadConversation{})
+		read, err := s.readAdmitted(ctx, at.client, id)
 		if err != nil {
 			return nil, err
 		}
@@ -77,4 +77,16 @@ func (s *System) listConversations(ctx context.Context, at place) (messages.Repl
 		}
 	}
 	return messages.ConversationsListed{Conversations: ids}, nil
+}
+
+// readAdmitted is readConversation for the list, which has been let in: the conversation's
+// gate, which may be full, is not asked.
+func (s *System) readAdmitted(ctx context.Context, c *client, id messages.ConversationID) (messages.Reply, error) {
+	r := messages.ReadConversation{}
+	if reply, ok, err := s.readView(place{client: c}, id, r); ok {
+		return reply, err
+	}
+	e := s.admit(ctx, c, entryKey{instance: c.instance, id: id})
+	defer e.release()
+	return newTask(ctx, r).wait(e.actor)
 }
