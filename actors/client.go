@@ -91,7 +91,7 @@ func (a *clientActor) plan(t *task) (*work, error) {
 // take one. The list of conversations has a way of its own, see listing.go.
 func unguarded(t *task) bool {
 	switch t.request.(type) {
-	case messages.ListCredentials, messages.ListKeyPackages, messages.CountKeyPackages, messages.ReadProteus, readIdentity:
+	case messages.ListCredentials, messages.ListKeyPackages, messages.CountKeyPackages, messages.ReadProteus, readIdentity, readExisting:
 		return true
 	case messages.ReadData, messages.ReadRotation:
 		return t.tx == nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/conclave-mls/conclave/internal/pkitest"
 	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/mlsgroup"
 	"github.com/conclave-mls/conclave/store"
 )
 
@@ -63,6 +64,17 @@ var unguardedReads = map[string]struct {
 				return 0
 			}
 			return 1
+		}, 1,
+	},
+	"existing credential": {
+		func(p *peer, tx messages.TransactionID) {
+			ask[messages.CredentialAdded](p.t, p.sys, p.in("", tx), messages.AddCredential{CipherSuite: 3})
+		},
+		readExisting{suite: 1, typ: mlsgroup.CredentialTypeBasic}, func(r messages.Reply) int {
+			if r.(credentialUsed).record.entry.CipherSuite == 3 {
+				return 1
+			}
+			return 0
 		}, 1,
 	},
 	"conversations, created": {
@@ -255,6 +267,40 @@ func TestSingleCallsAreNotListedTooSoon(t *testing.T) {
 				t.Errorf("still unsettled: %q", *ids)
 			}
 		})
+	}
+}
+
+// TestListPassesAFullGate lists conversations while one is unsettled of which no more
+// requests are let in.
+func TestListPassesAFullGate(t *testing.T) {
+	l := new(latch)
+	w := newWorld(t, func(o *Options) {
+		o.MaxConversationRequests = 1
+		s := o.Store
+		o.apply = func(sets ...*store.ChangeSet) error { return l.apply(s, nil, sets...) }
+	})
+	alice := w.peer("alice")
+	alice.create(conv)
+	tx := alice.begin()
+	ask[messages.ConversationWiped](t, w.sys, alice.in(conv, tx), messages.WipeConversation{})
+	if err := alice.row(conv).gate.enter(0); err != nil {
+		t.Fatal(err)
+	}
+	l.arm()
+	finished := make(chan error, 1)
+	go func() { finished <- alice.try(alice.in("", tx), messages.Finish{}) }()
+	<-l.reached
+	wantError(t, alice.try(alice.at(conv), messages.ReadConversation{}), messages.ErrBusy)
+	reply, err := w.sys.Ask(t.Context(), alice.at(""), messages.ListConversations{})
+	alice.row(conv).gate.leave(0)
+	close(l.open)
+	if err != nil {
+		t.Errorf("the list: %v", err)
+	} else if got := reply.(messages.ConversationsListed).Conversations; !slices.Equal(got, []messages.ConversationID{conv}) {
+		t.Errorf("listed before it is durable: %q", got)
+	}
+	if err := <-finished; err != nil {
+		t.Fatal(err)
 	}
 }
 
