@@ -490,6 +490,9 @@ func (c *conversation) prepare(tx *transaction) {
 			c.stage.unsettled = c.unsettle(c.stage)
 		}
 	}
+	if st := c.stage; st != nil && st.tx == tx {
+		v.final, st.final = st.final, nil // if the outcome is unknown, nobody asks again
+	}
 	tx.actor.send(v)
 }
 

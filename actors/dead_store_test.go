@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -189,5 +190,53 @@ func TestDeadStoreBeforeTheVote(t *testing.T) {
 	close(l.open)
 	if err := within(t, "the vote", finished); !errors.Is(err, messages.ErrStoreFailed) {
 		t.Errorf("finished: %v", err)
+	}
+}
+
+// TestDeadStoreNamesCommits: a transaction that the death of the store ends names the
+// commits that have left, those with a verdict and those without.
+func TestDeadStoreNamesCommits(t *testing.T) {
+	for _, merged := range []bool{true, false} {
+		var f *flaky
+		w := newWorld(t, func(o *Options) {
+			f = &flaky{store: o.Store, left: 1 << 30}
+			o.apply = f.apply
+		})
+		alice, bob := w.peer("alice"), w.peer("bob")
+		alice.create(conv)
+		tx := alice.begin()
+		arrived, updated := make(chan struct{}), make(chan error, 1)
+		w.service.set(func(ctx context.Context, _ string, _ messages.CommitBundle) (messages.Verdict, error) {
+			close(arrived)
+			if !merged {
+				<-ctx.Done()
+			}
+			return messages.Verdict{}, ctx.Err()
+		})
+		go func() { updated <- alice.update(alice.in(conv, tx)) }()
+		<-arrived
+		if merged {
+			if err := <-updated; err != nil {
+				t.Fatal(err)
+			}
+			ask[messages.ProposalCreated](t, w.sys, alice.in(conv, tx), messages.ProposeUpdate{})
+			f.fail()
+		}
+		finished := make(chan error, 1)
+		transaction := alice.transaction(tx)
+		go func() { finished <- alice.try(alice.in("", tx), messages.Finish{}) }()
+		if !merged {
+			for transaction.steps.Load()&stepsClosed == 0 {
+				runtime.Gosched()
+			}
+			f.fail()
+			wantError(t, bob.try(bob.at(""), messages.SetData{}), messages.ErrOutcomeUnknown)
+			wantError(t, <-updated, messages.ErrStoreFailed)
+		}
+		failed := wantErrorAs[*messages.TransactionFailed](t, within(t, "the end", finished))
+		want := messages.FinalConversation{Conversation: conv, Merged: merged, Hash: w.service.lastSent().Hash}
+		if failed != nil && !slices.Equal(failed.Final, []messages.FinalConversation{want}) {
+			t.Errorf("merged %v: final %+v, want %+v", merged, failed.Final, want)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/conclave-mls/conclave/messages"
@@ -303,6 +304,9 @@ func (c *conversation) endSend(s *sending, reply messages.Reply, err error) {
 	}
 	if err != nil && c.stage != nil && c.stage.tx == s.tx && (errors.Is(err, messages.ErrOutcomeUnknown) || errors.Is(err, messages.ErrStoreFailed)) {
 		c.stage.err = err
+		if !slices.ContainsFunc(c.stage.final, func(f messages.FinalConversation) bool { return f.Hash == s.f.hash }) {
+			c.stage.final = append(c.stage.final, s.f.final(false)) // so the store says when it is opened again
+		}
 	}
 	c.scheduleResend()
 	c.kick()

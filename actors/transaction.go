@@ -108,11 +108,12 @@ type (
 		participant ref
 		changes     *store.ChangeSet
 		news        []news // to publish when they are durable
+		final       []messages.FinalConversation
 		err         error
 	}
 	settled struct {
 		participant ref
-		final       []messages.FinalConversation
+		final       []messages.FinalConversation // since the vote, if there was one
 	}
 	doom struct{ cause error } // give way: a deadlock's victim, or the engine closes
 )
@@ -177,7 +178,7 @@ func (a *transactionActor) handle(l letter) {
 	case drained:
 		a.start()
 	case vote:
-		a.news = append(a.news, l.news...)
+		a.news, a.final = append(a.news, l.news...), append(a.final, l.final...)
 		a.carryOut(a.machine.vote(l.participant, l.changes, l.err))
 	case settled:
 		a.final = append(a.final, l.final...)
