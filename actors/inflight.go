@@ -2,6 +2,7 @@ package actors
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -20,7 +21,7 @@ import (
 // leaves its epoch, by whichever commit, and by what drops it (see doc.go). Between
 // these two a crash leaves it, and whoever loads the conversation finds it.
 //
-//	status:1 join:1 incarnation:8 epoch:8 credential:32 conversation id
+//	status:1 join and order:1 incarnation:8 epoch:8 credential:32 conversation id
 //	own commit (mlsgroup.OwnCommit) before (store.ChangeSet)
 //	history secret, where there is one
 type inflight struct {
@@ -38,6 +39,9 @@ type inflight struct {
 	// if the commit stays in doubt until the transaction has ended; nil then, as it
 	// is applied.
 	before *store.ChangeSet
+	// order is how many commits of its transaction were in doubt here when it left. What
+	// precedes a later one is what precedes an earlier one, and more.
+	order uint8
 	// history is the secret of the history client that the commit brings in, or nil.
 	history secret.Bytes
 }
@@ -85,7 +89,7 @@ func (f *inflight) marshal() (secret.Bytes, error) {
 	}
 	w := newWriter(f.own.SizeHint() + len(before) + len(f.conversation) + len(f.history) + 80)
 	w.uint8(uint8(f.status))
-	w.uint8(flag(f.isJoin))
+	w.uint8(f.order<<1 | flag(f.isJoin))
 	w.uint64(f.incarnation)
 	w.uint64(f.epoch)
 	w.fixed(f.credential[:])
@@ -107,7 +111,10 @@ func flag(b bool) uint8 {
 
 func parseInflight(b []byte) (*inflight, error) {
 	r := readRecord(b)
-	f := &inflight{status: status(r.uint8()), isJoin: r.uint8() == 1, incarnation: r.uint64(), epoch: r.uint64()}
+	f := &inflight{status: status(r.uint8())}
+	order := r.uint8()
+	f.isJoin, f.order = order&1 == 1, order>>1
+	f.incarnation, f.epoch = r.uint64(), r.uint64()
 	copy(f.credential[:], r.take(uint64(len(f.credential))))
 	f.conversation = messages.ConversationID(r.bytes())
 	own, before := r.bytes(), r.bytes()
@@ -154,14 +161,25 @@ func (c *conversation) loadInflight() ([]*inflight, error) {
 		if err != nil {
 			return nil, err
 		}
-		if f.before != nil && !(c.stage != nil && c.stage.tx.sent.Load()) {
-			if err := c.applyBefore(f); err != nil {
-				return nil, err
-			}
-		}
 		all = append(all, f)
 	}
-	return all, nil
+	if c.stage != nil && c.stage.tx.sent.Load() {
+		return all, nil
+	}
+	return all, c.applyBefores(all)
+}
+
+// applyBefores makes what preceded commits in doubt durable, in the order in which they
+// left.
+func (c *conversation) applyBefores(all []*inflight) error {
+	all = slices.DeleteFunc(slices.Clone(all), func(f *inflight) bool { return f.before == nil })
+	slices.SortFunc(all, func(a, b *inflight) int { return cmp.Compare(a.order, b.order) })
+	for _, f := range all {
+		if err := c.applyBefore(f); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // applyBefore makes what preceded a commit in doubt durable, and the record forget
@@ -419,17 +437,15 @@ func (c *conversation) keepHanded(st *stage) error {
 	if len(st.handed) > 0 {
 		c.state = c.state.with(func(next *state) { next.spent = mergeSpent(next.spent, st.handed) })
 	}
-	for _, f := range c.state.inflight {
-		if f.before == nil {
-			continue
-		}
-		c.lose() // what was staged becomes what is stored
-		if err := c.applyBefore(f); err != nil {
-			return err
-		}
-		return c.load()
+	all := c.state.inflight
+	if !slices.ContainsFunc(all, func(f *inflight) bool { return f.before != nil }) {
+		return nil
 	}
-	return nil
+	c.lose() // what was staged becomes what is stored
+	if err := c.applyBefores(all); err != nil {
+		return err
+	}
+	return c.load()
 }
 
 // tagged returns the in-flight commit whose confirmation tag a GroupInfo of the next

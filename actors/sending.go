@@ -54,6 +54,11 @@ func (c *conversation) send(st *stage, t *task, f *inflight, credential *credent
 	if st.tx != nil && !st.clean() {
 		f.before = new(store.ChangeSet)
 		f.before.Append(&st.changes)
+		for _, other := range st.state.inflight {
+			if other.before != nil {
+				f.order++
+			}
+		}
 	}
 	set := new(store.ChangeSet)
 	defer set.Wipe()

@@ -578,3 +578,28 @@ func TestCreationBeforeACommitInDoubt(t *testing.T) {
 		t.Errorf("still unsettled: %q", *ids)
 	}
 }
+
+// TestTwoCommitsInDoubt: a transaction leaves two behind in one conversation, an own
+// commit and a join beside it. What it had staged before the later one is kept.
+func TestTwoCommitsInDoubt(t *testing.T) {
+	for i := range 16 { // the records lie in the order of hashes
+		w, alice, bob := pair(t, func(o *Options) { o.RetryPause = maxResendPause })
+		bob.create("first")
+		bob.create("second")
+		info := ask[messages.GroupInfoExported](t, w.sys, alice.at(conv), messages.ExportGroupInfo{}).GroupInfo
+		w.service.set(w.lost(false))
+		tx := bob.begin()
+		ask[messages.MarkedAsChild](t, w.sys, bob.in(conv, tx), messages.MarkAsChildOf{Parent: "first"})
+		wantErrorAs[*messages.CommitInDoubt](t, bob.try(bob.in("", tx), messages.JoinByExternalCommit{GroupInfo: info}))
+		ask[messages.MarkedAsChild](t, w.sys, bob.in(conv, tx), messages.MarkAsChildOf{Parent: "second"})
+		wantErrorAs[*messages.CommitInDoubt](t, bob.update(bob.in(conv, tx)))
+		if i%2 == 0 {
+			bob.abort(tx)
+		} else {
+			w.crash()
+		}
+		if s := bob.state(conv); s.Parent != "second" {
+			t.Fatalf("run %d: child of %q", i, s.Parent)
+		}
+	}
+}
