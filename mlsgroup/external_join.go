@@ -3,6 +3,8 @@ package mlsgroup
 import (
 	"bytes"
 	"fmt"
+
+	"github.com/conclave-mls/conclave/internal/primitive"
 )
 
 // ExternalJoinOptions says how to join by an external commit.
@@ -39,34 +41,16 @@ func JoinByExternalCommit(in Input, gi *GroupInfo, o ExternalJoinOptions) (*OwnC
 	if err := o.Profile.check(); err != nil {
 		return nil, err
 	}
-	gc := &gi.GroupContext
-	s, err := gc.CipherSuite.suite()
+	s, err := gi.GroupContext.CipherSuite.suite()
 	if err != nil {
 		return nil, err
 	}
-	signer, err := in.signer(gc.CipherSuite)
+	signer, err := in.signer(gi.GroupContext.CipherSuite)
 	if err != nil {
 		return nil, err
 	}
-	if gc.Version != ProtocolVersionMLS10 || gc.Epoch >= maxEpoch {
-		return nil, fmt.Errorf("mlsgroup: group of version %d in epoch %d", gc.Version, gc.Epoch)
-	}
-	externalPub, err := gi.externalPub()
+	tree, externalPub, capabilities, err := o.verify(&in, gi, s, signer)
 	if err != nil {
-		return nil, err
-	}
-	tree, err := gi.ratchetTree(s, &in, o.RatchetTree)
-	if err != nil {
-		return nil, err
-	}
-	if err := gi.verifySigner(s, tree); err != nil {
-		return nil, err
-	}
-	capabilities, err := o.capabilities(gc, signer)
-	if err != nil {
-		return nil, err
-	}
-	if err := gi.verifyTree(&in, s, tree); err != nil {
 		return nil, err
 	}
 
@@ -81,74 +65,47 @@ func JoinByExternalCommit(in Input, gi *GroupInfo, o ExternalJoinOptions) (*OwnC
 		return nil, CheckExternalPub.Errorf("%v", err)
 	}
 	defer initSecret.Wipe()
-	proposals, replaced, err := o.proposals(&in, s.HashSize(), kemOutput, tree, signer)
-	if err != nil {
-		return nil, err
-	}
-	entries, listed := make([]ProposalOrRef, len(proposals)), make([]listedProposal, len(proposals))
-	for i, p := range proposals {
-		entries[i] = ProposalOrRef{Proposal: p}
-		listed[i] = listedProposal{proposal: p, sender: Sender{Type: SenderTypeNewMemberCommit}}
-	}
-
-	rules := &listRules{gc: gc, tree: tree, nonceSize: s.HashSize(), external: true}
-	list, err := rules.sort(listed)
-	if err != nil {
-		return nil, err
-	}
-	var nobody *Group
-	psks, err := nobody.psks(&in, list.psks)
-	if err != nil {
-		return nil, err
-	}
-	applied, err := list.apply(&in, rules, tree, true)
-	if err != nil {
-		return nil, err
-	}
-	own, err := applied.edit.blankLeaf()
-	if err != nil {
-		return nil, err
-	}
 	b := &commitBuild{
-		s: s, in: &in, base: gc, encodedBase: gc.append(nil), initSecret: initSecret,
-		interim: interimTranscriptHash(s, gc.ConfirmedTranscriptHash, gi.ConfirmationTag),
-		sender:  Sender{Type: SenderTypeNewMemberCommit}, committer: own,
-		proposals: entries, applied: applied, psks: psks, authenticatedData: o.AuthenticatedData, wireFormat: WireFormatPublicMessage,
-		replaced: replaced, framingKey: signer.Private, infoKey: signer.Private, withoutTree: o.WithoutRatchetTree,
-		leaf: func(encryptionKey, parentHash []byte) (*LeafNode, error) {
-			leaf := &LeafNode{
-				EncryptionKey: encryptionKey, SignatureKey: signer.Public, Credential: signer.Credential, Capabilities: capabilities,
-				Source: LeafNodeSourceCommit, ParentHash: parentHash, Extensions: o.Leaf.LeafExtensions,
-			}
-			if replaced != nil {
-				if err := in.checkResync(leaf, replaced); err != nil {
-					return nil, err
-				}
-			}
-			return leaf, leaf.sign(s, signer, gc.GroupID, own)
-		},
+		s: s, in: &in, base: &gi.GroupContext, encodedBase: gi.GroupContext.append(nil), initSecret: initSecret,
+		interim: interimTranscriptHash(s, gi.GroupContext.ConfirmedTranscriptHash, gi.ConfirmationTag),
+		sender:  Sender{Type: SenderTypeNewMemberCommit}, authenticatedData: o.AuthenticatedData, wireFormat: WireFormatPublicMessage,
+		framingKey: signer.Private, infoKey: signer.Private, withoutTree: o.WithoutRatchetTree,
 	}
+	if err := o.apply(b, tree, signer, kemOutput); err != nil {
+		return nil, err
+	}
+	b.withJoinerPath(signer, capabilities, o.Leaf.LeafExtensions)
 	out, err := b.build()
 	if err != nil {
 		return nil, err
 	}
-	m := MLSMessage{Version: ProtocolVersionMLS10, WireFormat: WireFormatPublicMessage}
-	if m.PublicMessage, err = sealPublicMessage(s, out.ac, nil, b.encodedBase); err != nil {
-		return nil, err
+	return o.own(b, out, signer)
+}
+
+// verify checks that the group can be joined, by us, and returns what that takes: the
+// tree, the key that outsiders encrypt to, and the capabilities of the own leaf.
+func (o *ExternalJoinOptions) verify(in *Input, gi *GroupInfo, s *primitive.Suite, signer *Signer) (*RatchetTree, []byte, Capabilities, error) {
+	var c Capabilities
+	gc := &gi.GroupContext
+	if gc.Version != ProtocolVersionMLS10 || gc.Epoch >= maxEpoch {
+		return nil, nil, c, fmt.Errorf("mlsgroup: group of version %d in epoch %d", gc.Version, gc.Epoch)
 	}
-	h := &head{
-		profile: o.Profile, receive: o.Receive.withDefaults(), basicKeyChange: o.BasicKeyChange, privateHandshakes: o.PrivateHandshakes,
-		membership: membershipActive, own: own, signatureKey: signer.Public,
+	externalPub, err := gi.externalPub()
+	if err != nil {
+		return nil, nil, c, err
 	}
-	c := b.own(out, h, m.Marshal())
-	c.next, c.After = newEpoch(s, h, out.tree, out.keys, out.secrets)
-	c.effect = &CommitEffect{
-		Epoch: c.Epoch, Committer: own, External: true, Added: []Member{{own, out.path.LeafNode}},
+	tree, err := gi.ratchetTree(s, in, o.RatchetTree)
+	if err != nil {
+		return nil, nil, c, err
 	}
-	if replaced != nil {
-		c.effect.Removed = []Member{{list.removes[0], replaced}}
+	if err := gi.verifySigner(s, tree); err != nil {
+		return nil, nil, c, err
 	}
-	return c, nil
+	// It costs little, the tree much.
+	if c, err = o.capabilities(gc, signer); err != nil {
+		return nil, nil, c, err
+	}
+	return tree, externalPub, c, gi.verifyTree(in, s, tree)
 }
 
 // capabilities returns those of the leaf, once everything that we bring along can
@@ -173,6 +130,47 @@ func (o *ExternalJoinOptions) capabilities(gc *GroupContext, signer *Signer) (Ca
 	return c, nil
 }
 
+// externalPub returns the key that outsiders encrypt to.
+func (gi *GroupInfo) externalPub() ([]byte, error) {
+	body, ok := gi.Extensions.find(ExtensionTypeExternalPub)
+	if !ok {
+		return nil, CheckExternalPub.Errorf("no external_pub extension")
+	}
+	var pub []byte
+	if err := parse(body, func(r *reader) { pub = r.opaque() }); err != nil {
+		return nil, fmt.Errorf("external_pub: %w", err)
+	}
+	return pub, nil
+}
+
+// apply fills in what the commit says, applied to the tree, and whose leaf is ours.
+func (o *ExternalJoinOptions) apply(b *commitBuild, tree *RatchetTree, signer *Signer, kemOutput []byte) error {
+	proposals, replaced, err := o.proposals(b.in, b.s.HashSize(), kemOutput, tree, signer)
+	if err != nil {
+		return err
+	}
+	entries, listed := make([]ProposalOrRef, len(proposals)), make([]listedProposal, len(proposals))
+	for i, p := range proposals {
+		entries[i] = ProposalOrRef{Proposal: p}
+		listed[i] = listedProposal{proposal: p, sender: b.sender}
+	}
+	rules := &listRules{gc: b.base, tree: tree, nonceSize: b.s.HashSize(), external: true}
+	list, err := rules.sort(listed)
+	if err != nil {
+		return err
+	}
+	var nobody *Group
+	if b.psks, err = nobody.psks(b.in, list.psks); err != nil {
+		return err
+	}
+	if b.applied, err = list.apply(b.in, rules, tree, true); err != nil {
+		return err
+	}
+	b.proposals, b.replaced = entries, replaced
+	b.committer, err = b.applied.edit.blankLeaf()
+	return err
+}
+
 // proposals returns what the commit consists of, and the leaf that it removes, nil
 // for none.
 func (o *ExternalJoinOptions) proposals(in *Input, nonceSize int, kemOutput []byte, tree *RatchetTree, signer *Signer) (list []*Proposal, replaced *LeafNode, err error) {
@@ -188,19 +186,6 @@ func (o *ExternalJoinOptions) proposals(in *Input, nonceSize int, kemOutput []by
 		list = append(list, &Proposal{Type: ProposalTypePreSharedKey, PreSharedKey: &PreSharedKey{PSK: id}})
 	}
 	return list, replaced, nil
-}
-
-// externalPub returns the key that outsiders encrypt to.
-func (gi *GroupInfo) externalPub() ([]byte, error) {
-	body, ok := gi.Extensions.find(ExtensionTypeExternalPub)
-	if !ok {
-		return nil, CheckExternalPub.Errorf("no external_pub extension")
-	}
-	var pub []byte
-	if err := parse(body, func(r *reader) { pub = r.opaque() }); err != nil {
-		return nil, fmt.Errorf("external_pub: %w", err)
-	}
-	return pub, nil
 }
 
 // earlierLeaf finds the leaf that the joiner had before.
@@ -221,4 +206,42 @@ func (o *ExternalJoinOptions) earlierLeaf(tree *RatchetTree, signer *Signer) (Le
 		}
 	}
 	return 0, false
+}
+
+// withJoinerPath gives the commit a path, with a new leaf of ours.
+func (b *commitBuild) withJoinerPath(signer *Signer, capabilities Capabilities, extensions Extensions) {
+	b.leaf = func(encryptionKey, parentHash []byte) (*LeafNode, error) {
+		leaf := &LeafNode{
+			EncryptionKey: encryptionKey, SignatureKey: signer.Public, Credential: signer.Credential, Capabilities: capabilities,
+			Source: LeafNodeSourceCommit, ParentHash: parentHash, Extensions: extensions,
+		}
+		if b.replaced != nil {
+			if err := b.in.checkResync(leaf, b.replaced); err != nil {
+				return nil, err
+			}
+		}
+		return leaf, leaf.sign(b.s, signer, b.base.GroupID, b.committer)
+	}
+}
+
+// own is the commit as a message, and what it makes of us once it is accepted.
+func (o *ExternalJoinOptions) own(b *commitBuild, out *builtCommit, signer *Signer) (*OwnCommit, error) {
+	m := MLSMessage{Version: ProtocolVersionMLS10, WireFormat: WireFormatPublicMessage}
+	var err error
+	if m.PublicMessage, err = sealPublicMessage(b.s, out.ac, nil, b.encodedBase); err != nil {
+		return nil, err
+	}
+	h := &head{
+		profile: o.Profile, receive: o.Receive.withDefaults(), basicKeyChange: o.BasicKeyChange, privateHandshakes: o.PrivateHandshakes,
+		membership: membershipActive, own: b.committer, signatureKey: signer.Public,
+	}
+	c := b.own(out, h, m.Marshal())
+	c.next, c.After = newEpoch(b.s, h, out.tree, out.keys, out.secrets)
+	c.effect = &CommitEffect{
+		Epoch: c.Epoch, Committer: b.committer, External: true, Added: []Member{{b.committer, out.path.LeafNode}},
+	}
+	if b.replaced != nil {
+		c.effect.Removed = []Member{{b.applied.list.removes[0], b.replaced}}
+	}
+	return c, nil
 }
