@@ -387,28 +387,38 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 		FS: s.disk,
 		// Pebble takes the memtables out of the cache; in quiet times there is one,
 		// and one more that is being flushed or kept for reuse.
-		CacheSize:          o.CacheBytes + 2*o.MemTableBytes,
-		MemTableSize:       uint64(o.MemTableBytes),
+		CacheSize:    o.CacheBytes + 2*o.MemTableBytes,
+		MemTableSize: uint64(o.MemTableBytes),
+		// Pebble's own choice is its oldest; opening takes an older store up to this.
 		FormatMajorVersion: pebble.FormatNewest,
-		DisableWAL:         o.InMemory,
-		Logger:             logger{s},
+		// What is kept in memory does not outlive Close, so there is nothing to recover.
+		DisableWAL: o.InMemory,
+		Logger:     logger{s},
 		// Stalled writers would hold Pebble's commit lock, and a failure would
 		// leave them stalled: pressure.go does the stalling instead.
 		MemTableStopWritesThreshold: 1 << 20,
 		L0StopWritesThreshold:       1 << 20,
-		CompactionConcurrencyRange:  func() (int, int) { return 1, max(1, runtime.GOMAXPROCS(0)/2) },
+		// Pebble's own choice is one at a time; where it falls behind, more may run, but
+		// half of the processors stay for messages.
+		CompactionConcurrencyRange: func() (int, int) { return 1, max(1, runtime.GOMAXPROCS(0)/2) },
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) { s.background(err) },
 			// A damaged table is reported to its readers; it does not end the store.
 			DataCorruption: func(info pebble.DataCorruptionInfo) { s.background(info.Details) },
-			WALCreated:     func(pebble.WALCreateInfo) { s.pressure.changed() },
-			FlushEnd:       func(pebble.FlushInfo) { s.pressure.changed() },
-			CompactionEnd:  func(pebble.CompactionInfo) { s.pressure.changed() },
+			// These are when there may be room again, or too little.
+			WALCreated:    func(pebble.WALCreateInfo) { s.pressure.changed() },
+			FlushEnd:      func(pebble.FlushInfo) { s.pressure.changed() },
+			CompactionEnd: func(pebble.CompactionInfo) { s.pressure.changed() },
 		},
 	}
-	for i := range po.Levels {
+	// A Get asks table after table, down from the newest, until one has the key: with ten
+	// bits a key a filter keeps it out of all but one in a hundred of those that have not.
+	// The last level has none, as Pebble does not ask its filters unless told to.
+	last := len(po.Levels) - 1
+	for i := range last {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
+	po.Levels[last].FilterPolicy = pebble.NoFilterPolicy
 	// Sealed values do not compress.
 	po.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
 	return po
