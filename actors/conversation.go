@@ -179,7 +179,7 @@ func (c *conversation) take(t *task) {
 		c.gather(t)
 		return
 	}
-	if !c.guard.admit(claim{t.tx, true, t}) {
+	if !c.guard.claim(claim{t.tx, true, t}) {
 		c.waits(t)
 		return
 	}
@@ -358,7 +358,7 @@ func (c *conversation) held(t *task) bool {
 
 // requeue puts a gathered call back that could not be run.
 func (c *conversation) requeue(t *task) {
-	if t.tx == nil && isDecrypt(t.request) && c.openWhileSending() || c.guard.admit(claim{nil, true, t}) {
+	if t.tx == nil && isDecrypt(t.request) && c.openWhileSending() || c.guard.claim(claim{nil, true, t}) {
 		c.gather(t)
 		return
 	}

@@ -27,8 +27,8 @@ type claim struct {
 	task      *task
 }
 
-// admit grants the claim now, or lets it wait and answers false.
-func (g *guard) admit(c claim) bool {
+// claim grants a claim now, or lets it wait and answers false.
+func (g *guard) claim(c claim) bool {
 	if g.grantable(c, len(g.waiting)) {
 		g.grant(c)
 		return true

@@ -75,8 +75,8 @@ func TestGuardAgainstOracle(t *testing.T) {
 				} else {
 					o.line = append(o.line, c)
 				}
-				if got := g.admit(c); got != want {
-					t.Fatalf("seed %d step %d: admit = %v, want %v", seed, step, got, want)
+				if got := g.claim(c); got != want {
+					t.Fatalf("seed %d step %d: claim = %v, want %v", seed, step, got, want)
 				}
 			case 2:
 				tx := txs[rng.IntN(len(txs))]
@@ -122,13 +122,13 @@ func TestGuardAgainstOracle(t *testing.T) {
 func TestGuardIsFair(t *testing.T) {
 	var g guard
 	a, b, c := new(transaction), new(transaction), new(transaction)
-	if !g.admit(claim{tx: a, task: new(task)}) {
+	if !g.claim(claim{tx: a, task: new(task)}) {
 		t.Fatal("a free guard was refused")
 	}
-	if g.admit(claim{tx: b, exclusive: true, task: new(task)}) {
+	if g.claim(claim{tx: b, exclusive: true, task: new(task)}) {
 		t.Fatal("an exclusive claim went past a shared holder")
 	}
-	if g.admit(claim{tx: c, task: new(task)}) {
+	if g.claim(claim{tx: c, task: new(task)}) {
 		t.Fatal("a shared claim overtook an exclusive one that waits")
 	}
 	g.release(a)

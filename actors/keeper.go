@@ -191,7 +191,7 @@ func (k *keeper) advance(w *work, granted bool) {
 			g = new(namedGuard)
 			k.guards[n.name] = g
 		}
-		if !g.admit(claim{w.task.tx, n.exclusive, w.task}) {
+		if !g.claim(claim{w.task.tx, n.exclusive, w.task}) {
 			k.works[w.task] = w
 			g.report(k.client.coordinator, resource{k.duty.address(), n.name})
 			return

@@ -198,7 +198,7 @@ func (s *session) take(t *task) {
 		s.readCommitted(t, r)
 		return
 	}
-	if !s.guard.admit(claim{t.tx, true, t}) {
+	if !s.guard.claim(claim{t.tx, true, t}) {
 		s.report()
 		return
 	}
@@ -270,7 +270,7 @@ func (s *session) runBatch() {
 	// A transaction may have come between a call and its turn.
 	if len(s.guard.holders) > 0 {
 		for _, t := range batch {
-			s.guard.admit(claim{nil, true, t})
+			s.guard.claim(claim{nil, true, t})
 		}
 		s.report()
 		return

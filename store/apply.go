@@ -27,7 +27,7 @@ func (s *Store) Apply(sets ...*ChangeSet) error {
 	if count == 0 {
 		return nil
 	}
-	if err := s.admit(); err != nil {
+	if err := s.stall(); err != nil {
 		return err
 	}
 	if s.write.Sync {

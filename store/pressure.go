@@ -48,9 +48,9 @@ func (p *pressure) high(m *pebble.Metrics) bool {
 	return m.MemTable.Size >= stopMemTables*p.memTableBytes || m.Levels[0].Sublevels >= stopSublevels
 }
 
-// admit waits until there is room for a write. When it answers an error nothing
+// stall waits until there is room for a write. When it answers an error nothing
 // has been written.
-func (s *Store) admit() error {
+func (s *Store) stall() error {
 	for s.pressure.check.Load() {
 		next := s.pressure.wait()
 		s.pressure.check.Store(false)
