@@ -89,18 +89,16 @@ func (w *world) emptyMemory() {
 	}
 }
 
-// TestColdMessageReadsNoTree counts the records that a message of a conversation of
-// many members costs when the conversation is not in memory, the first of a sender in
-// an epoch and a later one. The kinds: e messages kept for later, h head, n node, o
-// proposals, r ratchet, s frontier of the secret tree, v own generations reserved.
-func TestColdMessageReadsNoTree(t *testing.T) {
-	const members = 1000
-	reader := new(countingReader)
-	w := newWorld(t, func(o *Options) {
+// newCrowd makes a conversation of alice, bob and silent members, and returns what its
+// actors read through.
+func newCrowd(t *testing.T, members int) (reader *countingReader, w *world, alice, bob *peer) {
+	t.Helper()
+	reader = new(countingReader)
+	w = newWorld(t, func(o *Options) {
 		o.IdleAfter, o.StateBytes = -1, -1
 		reader.Reader, o.read = o.Store, reader
 	})
-	alice, bob := w.peer("alice"), w.peer("bob")
+	alice, bob = w.peer("alice"), w.peer("bob")
 	alice.create(conv)
 	packages := [][]byte{bob.keyPackage()}
 	for i := range members - 2 {
@@ -116,7 +114,15 @@ func TestColdMessageReadsNoTree(t *testing.T) {
 	}
 	ask[messages.CommitMerged](t, w.sys, alice.at(conv), messages.AddMembers{KeyPackages: packages})
 	ask[messages.ConversationJoined](t, w.sys, bob.at(""), messages.ProcessWelcome{Message: w.service.last(conv).Welcome})
+	return reader, w, alice, bob
+}
 
+// TestColdMessageReadsNoTree counts the records that a message of a conversation of
+// many members costs when the conversation is not in memory, the first of a sender in
+// an epoch and a later one. The kinds: e messages kept for later, h head, n node, o
+// proposals, r ratchet, s frontier of the secret tree, v own generations reserved.
+func TestColdMessageReadsNoTree(t *testing.T) {
+	reader, w, alice, bob := newCrowd(t, 1000)
 	prefixes := map[*peer][]byte{alice: alice.prefixOf(conv), bob: bob.prefixOf(conv)}
 
 	var sealed []byte
@@ -134,4 +140,24 @@ func TestColdMessageReadsNoTree(t *testing.T) {
 	cold(bob, func() { bob.expectText(conv, sealed, "first") }, "e 1/0 h 1/1 n 1/1 r 1/0 s 1/1 v 1/0")
 	cold(alice, func() { sealed = alice.encrypt(alice.at(conv), "second") }, "e 1/0 h 1/1 o 1/0 r 1/1 v 1/0")
 	cold(bob, func() { bob.expectText(conv, sealed, "second") }, "e 1/0 h 1/1 n 1/1 r 1/1 v 1/0")
+}
+
+// TestColdCommitReadsTreeAtOnce counts the records that a commit costs when the
+// conversation is not in memory: the nodes of the tree come in one range, however many.
+// The kinds are as above, p the keys of the path, and u leaves unmerged at a node.
+func TestColdCommitReadsTreeAtOnce(t *testing.T) {
+	for _, tt := range []struct {
+		members int
+		want    string
+	}{{10, "e 1/0 h 1/1 n 1/23 o 1/0 p 1/1 u 1/0 v 1/0"}, {100, "e 1/0 h 1/1 n 1/205 o 1/0 p 1/1 u 1/0 v 1/0"}} {
+		reader, w, alice, bob := newCrowd(t, tt.members)
+		prefix := bob.prefixOf(conv)
+		ask[messages.CommitMerged](t, w.sys, alice.at(conv), messages.UpdateKeyMaterial{})
+		w.emptyMemory()
+		reader.watch(prefix)
+		bob.decrypt(bob.at(conv), w.service.last(conv).Commit)
+		if got := reader.seen(); got != tt.want {
+			t.Errorf("of %d members: read %q, want %q", tt.members, got, tt.want)
+		}
+	}
 }
