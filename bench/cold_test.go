@@ -49,9 +49,5 @@ func decryptCold(b *testing.B, c cell) {
 	if err := hear(say()); err != nil {
 		b.Fatal(err)
 	}
-	steps(b, s, []*scale{floorScale(c.suite, workDecrypt, c.size)}, func() []byte {
-		m := say()
-		s.reopen(b)
-		return m
-	}, hear, func([]byte) {})
+	stepsBehind(b, s, []*scale{floorScale(c.suite, workDecrypt, c.size)}, say, func() { s.reopen(b) }, hear, func([]byte) {})
 }

@@ -225,14 +225,23 @@ func (s *stage) wipe(b *testing.B, p *peer) {
 // clock, and after looks at what it did.
 func steps[T any](b *testing.B, s *stage, scales []*scale, before func() T, step func(T) error, after func(T)) {
 	b.Helper()
+	stepsBehind(b, s, scales, before, func() {}, step, after)
+}
+
+// stepsBehind are steps, each behind something that is the last before it, after its floors.
+func stepsBehind[T any](b *testing.B, s *stage, scales []*scale, before func() T, last func(), step func(T) error, after func(T)) {
+	b.Helper()
 	b.ReportAllocs()
 	b.ResetTimer()
 	b.StopTimer()
-	m := &meter{b: b, scales: scales}
+	var was conclave.Metrics
+	m := &meter{b: b, scales: scales, last: func() {
+		last()
+		was = s.engine.Metrics()
+	}}
 	var written, log uint64
 	for range b.N {
 		in := before()
-		was := s.engine.Metrics()
 		m.stretch(1, func() error { return step(in) })
 		is := s.engine.Metrics()
 		written, log = written+is.LogBytes-was.LogBytes, log+is.LogFileBytes-was.LogFileBytes

@@ -17,6 +17,7 @@ type meter struct {
 	b      *testing.B
 	used   time.Duration // processor time of the work
 	scales []*scale
+	last   func() // done before each stretch, after its floors; nil for nothing
 }
 
 // A scale is what a stretch is divided by: the sum of its floors, all of as many
@@ -36,6 +37,9 @@ func floorScale(suite uint16, work string, size int) *scale {
 func (m *meter) stretch(n int, work func() error) {
 	m.b.Helper()
 	before := m.measure()
+	if m.last != nil {
+		m.last()
+	}
 	runtime.GC()
 	took, used := m.b.Elapsed(), cpuTime()
 	m.b.StartTimer()
