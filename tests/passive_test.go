@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/conclave-mls/conclave/internal/extreme"
 	"github.com/conclave-mls/conclave/internal/race"
-	"github.com/conclave-mls/conclave/internal/step"
 	"github.com/conclave-mls/conclave/internal/vectortest"
 	"github.com/conclave-mls/conclave/tests/enginetest"
 )
@@ -35,36 +35,46 @@ func passiveClients(t *testing.T, name string) []enginetest.PassiveClient {
 }
 
 // TestPassiveClients runs the official passive-client vectors through whole engines on real directories.
-func TestPassiveClients(t *testing.T) { replayPassiveClients(t, 0, enginetest.ReplayOptions{}) }
+func TestPassiveClients(t *testing.T) {
+	replayPassiveClients(t, enginetest.ReplayOptions{}, ownSetting)
+}
 
 // TestPassiveClientsReopened runs them again with the engine closed and opened between every two messages.
 func TestPassiveClientsReopened(t *testing.T) {
-	replayPassiveClients(t, 0, enginetest.ReplayOptions{Reopen: true})
+	replayPassiveClients(t, enginetest.ReplayOptions{Reopen: true}, ownSetting)
 }
 
-// TestPassiveClientsPassivated runs them with one message a step and room for no conversation in memory, so that one is dropped whenever it is at rest.
-func TestPassiveClientsPassivated(t *testing.T) {
-	replayPassiveClients(t, step.One, enginetest.ReplayOptions{StateBytes: 1})
+// TestPassiveClientsExtreme runs them at extreme settings.
+func TestPassiveClientsExtreme(t *testing.T) {
+	replayPassiveClients(t, enginetest.ReplayOptions{}, extreme.Over)
 }
 
-// TestPassiveClientsTogether runs them with all messages of a case in one stream and all conversations kept in memory: the largest batches there are.
+// TestPassiveClientsTogether runs them with all messages of a case in one stream, each case at the opposite of the setting that it is at above.
 func TestPassiveClientsTogether(t *testing.T) {
-	replayPassiveClients(t, step.All, enginetest.ReplayOptions{Together: true, StateBytes: -1})
+	replayPassiveClients(t, enginetest.ReplayOptions{Together: true}, func(n uint64) []extreme.Setting { return extreme.Over(n ^ 3) })
 }
 
-func replayPassiveClients(t *testing.T, b step.Bound, o enginetest.ReplayOptions) {
+// ownSetting is the engine's own.
+func ownSetting(uint64) []extreme.Setting { return []extreme.Setting{{Name: "own"}} }
+
+// replayPassiveClients runs the nth case of each file at over(n).
+func replayPassiveClients(t *testing.T, o enginetest.ReplayOptions, over func(n uint64) []extreme.Setting) {
 	for _, name := range passiveFiles {
 		t.Run(name, func(t *testing.T) {
 			for i, p := range passiveClients(t, name) {
-				if o != (enginetest.ReplayOptions{}) && testing.Short() && len(p.Epochs) > 20 {
-					p.Epochs = p.Epochs[:20]
-				}
-				t.Run(fmt.Sprint(i), func(t *testing.T) {
-					t.Parallel()
-					if err := p.Replay(step.With(t.Context(), b), filepath.Join(t.TempDir(), "state"), o); err != nil {
-						t.Errorf("suite %d: %v", p.CipherSuite, err)
+				for _, x := range over(uint64(i)) {
+					o := o
+					o.StateBytes, o.CacheBytes, o.LeaseGenerations = x.StateBytes, x.CacheBytes, x.LeaseGenerations
+					if o != (enginetest.ReplayOptions{}) && testing.Short() && len(p.Epochs) > 20 {
+						p.Epochs = p.Epochs[:20]
 					}
-				})
+					t.Run(fmt.Sprint(i, " ", x.Name), func(t *testing.T) {
+						t.Parallel()
+						if err := p.Replay(x.Open(t.Context()), filepath.Join(t.TempDir(), "state"), o); err != nil {
+							t.Errorf("suite %d: %v", p.CipherSuite, err)
+						}
+					})
+				}
 			}
 		})
 	}

@@ -77,9 +77,11 @@ func ReadPassiveClients(name string) ([]PassiveClient, error) {
 
 // ReplayOptions say how a passive client hears its messages. None of it may make a difference.
 type ReplayOptions struct {
-	Reopen     bool  // the engine is closed and opened again between every two messages
-	Together   bool  // all messages go through one DecryptAll, and only the last epoch's authenticator is compared
-	StateBytes int64 // of the engine's options; 1 drops a conversation from memory whenever it is at rest
+	Reopen   bool // the engine is closed and opened again between every two messages
+	Together bool // all messages go through one DecryptAll, and only the last epoch's authenticator is compared
+	// As in the engine's options.
+	StateBytes, CacheBytes int64
+	LeaseGenerations       bool
 }
 
 // Replay runs one passive client through a whole engine in an empty directory and returns what went wrong.
@@ -95,7 +97,9 @@ func (p *PassiveClient) Replay(ctx context.Context, dir string, o ReplayOptions)
 		client *conclave.Client
 	)
 	open := func() (err error) {
-		if engine, err = conclave.Open(ctx, dir, conclave.Options{Key: key, StateBytes: o.StateBytes}); err != nil {
+		if engine, err = conclave.Open(ctx, dir, conclave.Options{
+			Key: key, StateBytes: o.StateBytes, CacheBytes: o.CacheBytes, LeaseGenerations: o.LeaseGenerations,
+		}); err != nil {
 			return err
 		}
 		client, err = engine.Client(ctx, id, conclave.ClientOptions{
