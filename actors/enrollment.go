@@ -127,7 +127,7 @@ func (s *System) openEnrollment(ctx context.Context, at place, id messages.Enrol
 		}
 		defer at.tx.leave()
 	}
-	e := s.acquireWithRoom(ctx, at.client, enrollmentKey(at.client, id))
+	e := s.admit(ctx, at.client, enrollmentKey(at.client, id))
 	defer s.letGo(e)
 	_, err := e.ask(at, newTask(ctx, r))
 	return err

@@ -206,7 +206,7 @@ func (s *System) askEntry(ctx context.Context, at place, key entryKey, t *task) 
 		}
 		defer at.tx.leave()
 	}
-	e := s.acquireWithRoom(ctx, at.client, key)
+	e := s.admit(ctx, at.client, key)
 	defer e.release()
 	return e.ask(at, t)
 }
@@ -281,9 +281,9 @@ func (e *entry) weigh(n int64) {
 	e.sys.resident.Add(n - e.bytes.Swap(n))
 }
 
-// acquireWithRoom is acquire for a request, which waits for room first if its conversation is not
+// admit is acquire for a request, which waits for room first if its conversation is not
 // in memory: so memory does not grow with how fast they come.
-func (s *System) acquireWithRoom(ctx context.Context, c *client, key entryKey) *entry {
+func (s *System) admit(ctx context.Context, c *client, key entryKey) *entry {
 	if e := s.find(key); e != nil {
 		return e
 	}
