@@ -39,8 +39,8 @@ type inflight struct {
 	// if the commit stays in doubt until the transaction has ended; nil then, as it
 	// is applied.
 	before *store.ChangeSet
-	// order is how many commits of its transaction were in doubt here when it left. What
-	// precedes a later one is what precedes an earlier one, and more.
+	// order is above that of every commit that was in doubt here when this one left: what
+	// precedes them is applied in it, as a later one was staged on an earlier.
 	order uint8
 	// history is the secret of the history client that the commit brings in, or nil.
 	history secret.Bytes
@@ -166,7 +166,13 @@ func (c *conversation) loadInflight() ([]*inflight, error) {
 	if c.stage != nil && c.stage.tx.sent.Load() {
 		return all, nil
 	}
-	return all, c.applyBefores(all)
+	if !slices.ContainsFunc(all, func(f *inflight) bool { return f.before != nil }) {
+		return all, nil
+	}
+	if err := c.applyBefores(all); err != nil {
+		return nil, err
+	}
+	return c.loadInflight() // without those that what preceded has dropped
 }
 
 // applyBefores makes what preceded commits in doubt durable, in the order in which they
@@ -285,9 +291,6 @@ func (c *conversation) accept(st *stage, f *inflight, asked bool) ([]messages.Re
 	c.emit(st)
 	c.emitHistory(st, f)
 	told := c.tellSettled(st, f, true)
-	if st.tx != nil {
-		st.final = append(st.final, f.final(true))
-	}
 	var released []messages.Released
 	if asked {
 		released = c.release(st)
@@ -295,7 +298,12 @@ func (c *conversation) accept(st *stage, f *inflight, asked bool) ([]messages.Re
 		told.settled.Released = c.release(st)
 	}
 	if st.tx != nil {
-		if err := c.persist(st); err != nil {
+		if err := c.closeDoubt(st); err != nil {
+			return nil, err
+		}
+		err := c.persist(st)
+		st.name(f, err == nil)
+		if err != nil {
 			st.err = err
 			return nil, err
 		}
@@ -341,7 +349,7 @@ func (c *conversation) leaveEpoch(st *stage, ended uint64, won *inflight) {
 		}
 		accepted := won != nil && f.hash == won.hash
 		if holder := c.stage; accepted && st.tx == nil && holder != nil && holder.tx == s.tx {
-			holder.final = append(holder.final, f.final(true)) // another's call has found it out
+			holder.name(f, true) // another's call has found it out
 		}
 		st.after = append(st.after, func() { c.endSettled(s, accepted) })
 	}
@@ -408,9 +416,9 @@ func (c *conversation) endUse(set *store.ChangeSet, s *state, ref messages.Crede
 	set.Delete(c.client.keys.Use(nil, ref[:], c.key))
 }
 
-// closeDoubt makes the vote of a transaction complete: a commit of it that is still
+// closeDoubt completes what a transaction is about to apply: a commit of it that is still
 // in doubt stands on what is staged now, so its record no longer needs to say what
-// came before.
+// came before, and must not bring it back.
 func (c *conversation) closeDoubt(st *stage) error {
 	for _, f := range st.state.inflight {
 		if f.before == nil {
@@ -434,7 +442,7 @@ func (c *conversation) keepHanded(st *stage) error {
 	if err := c.load(); err != nil {
 		return err
 	}
-	if len(st.handed) > 0 {
+	if len(st.handed) > 0 { // for as long as it stays in memory; the reservation is for those who load it
 		c.state = c.state.with(func(next *state) { next.spent = mergeSpent(next.spent, st.handed) })
 	}
 	all := c.state.inflight

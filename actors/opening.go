@@ -73,7 +73,7 @@ func (o *openers) open(keys []*mlsgroup.MessageKey) ([]*mlsgroup.Received, []err
 	for i, key := range keys {
 		o.waiting = append(o.waiting, opening{r, i, key})
 	}
-	o.gather()
+	o.gather(r)
 	// Whose messages have been taken by another leaves those that came since alone:
 	// who brought them is on its way here, with more.
 	if r.waiting > 0 && o.working < o.most {
@@ -92,10 +92,10 @@ func (o *openers) open(keys []*mlsgroup.MessageKey) ([]*mlsgroup.Received, []err
 	return r.contents, r.errs
 }
 
-// gather lets others run for as long as that brings messages. It gives the lock up
-// meanwhile.
-func (o *openers) gather() {
-	for before := -1; before < len(o.waiting) && len(o.waiting) < o.maxShare; {
+// gather lets others run for as long as that brings messages, and nobody has taken all
+// of the run, if there is one. It gives the lock up meanwhile.
+func (o *openers) gather(r *opened) {
+	for before := -1; before < len(o.waiting) && len(o.waiting) < o.maxShare && (r == nil || r.waiting > 0); {
 		before = len(o.waiting)
 		o.mu.Unlock()
 		runtime.Gosched()
@@ -131,7 +131,7 @@ func (o *openers) hire() {
 // then.
 func (o *openers) work() {
 	o.mu.Lock()
-	for o.gather(); len(o.waiting) > 0; o.gather() {
+	for o.gather(nil); len(o.waiting) > 0; o.gather(nil) {
 		share := o.take()
 		o.mu.Unlock()
 		o.openTogether(share)

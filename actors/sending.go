@@ -54,9 +54,9 @@ func (c *conversation) send(st *stage, t *task, f *inflight, credential *credent
 	if st.tx != nil && !st.clean() {
 		f.before = new(store.ChangeSet)
 		f.before.Append(&st.changes)
-		for _, other := range st.state.inflight {
+		for _, other := range c.state.inflight {
 			if other.before != nil {
-				f.order++
+				f.order = max(f.order, other.order+1)
 			}
 		}
 	}
@@ -292,7 +292,7 @@ func (c *conversation) forget(st *stage, f *inflight) error {
 func (c *conversation) giveUp(s *sending) {
 	doubt := s.f.doubt()
 	if st := c.stage; st != nil && st.tx == s.tx {
-		st.final = append(st.final, s.f.final(false))
+		st.name(s.f, false)
 	}
 	c.endSend(s, nil, &doubt)
 }
@@ -310,7 +310,7 @@ func (c *conversation) endSend(s *sending, reply messages.Reply, err error) {
 	if err != nil && c.stage != nil && c.stage.tx == s.tx && (errors.Is(err, messages.ErrOutcomeUnknown) || errors.Is(err, messages.ErrStoreFailed)) {
 		c.stage.err = err
 		if !slices.ContainsFunc(c.stage.final, func(f messages.FinalConversation) bool { return f.Hash == s.f.hash }) {
-			c.stage.final = append(c.stage.final, s.f.final(false)) // so the store says when it is opened again
+			c.stage.name(s.f, false) // whoever opens the store again finds it in doubt
 		}
 	}
 	c.scheduleResend()

@@ -107,6 +107,22 @@ type stage struct {
 	err       error // what was staged is lost; the transaction cannot finish
 }
 
+// name puts a commit among those that the end of the transaction names.
+func (st *stage) name(f *inflight, merged bool) { st.final = named(st.final, f.final(merged)) }
+
+// named puts what became of commits into a list, in the place of what that said before.
+func named(list []messages.FinalConversation, finals ...messages.FinalConversation) []messages.FinalConversation {
+	for _, f := range finals {
+		same := func(old messages.FinalConversation) bool { return old.Hash == f.Hash }
+		if i := slices.IndexFunc(list, same); i >= 0 {
+			list[i] = f
+		} else {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
 // clean tells whether nothing is staged.
 func (st *stage) clean() bool { return st.changes.Len() == 0 }
 

@@ -178,10 +178,10 @@ func (a *transactionActor) handle(l letter) {
 	case drained:
 		a.start()
 	case vote:
-		a.news, a.final = append(a.news, l.news...), append(a.final, l.final...)
+		a.news, a.final = append(a.news, l.news...), named(a.final, l.final...)
 		a.carryOut(a.machine.vote(l.participant, l.changes, l.err))
 	case settled:
-		a.final = append(a.final, l.final...)
+		a.final = named(a.final, l.final...)
 		a.carryOut(a.machine.settled(l.participant))
 	case doom:
 		a.tx.shut(stepsDoomed)

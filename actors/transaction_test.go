@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/mlsgroup"
@@ -602,4 +604,115 @@ func TestTwoCommitsInDoubt(t *testing.T) {
 			t.Fatalf("run %d: child of %q", i, s.Parent)
 		}
 	}
+}
+
+// TestAcceptedBesideDoubt: what a transaction has made final by a commit stays, whatever
+// preceded a join of it that is still in doubt.
+func TestAcceptedBesideDoubt(t *testing.T) {
+	for _, end := range []func(*world, *peer, messages.TransactionID){
+		func(_ *world, bob *peer, tx messages.TransactionID) { bob.finish(tx) },
+		func(_ *world, bob *peer, tx messages.TransactionID) { bob.abort(tx) },
+		func(w *world, _ *peer, _ messages.TransactionID) { w.crash() },
+	} {
+		w, alice, bob := pair(t, func(o *Options) { o.RetryPause = maxResendPause })
+		if err := alice.update(alice.at(conv)); err != nil {
+			t.Fatal(err)
+		}
+		info := ask[messages.GroupInfoExported](t, w.sys, alice.at(conv), messages.ExportGroupInfo{}).GroupInfo
+		tx := bob.begin()
+		bob.decrypt(bob.in(conv, tx), w.service.last(conv).Commit)
+		w.service.set(w.lost(false))
+		wantErrorAs[*messages.CommitInDoubt](t, bob.try(bob.in("", tx), messages.JoinByExternalCommit{GroupInfo: info}))
+		w.service.set(nil)
+		if err := bob.update(bob.in(conv, tx)); err != nil {
+			t.Fatal(err)
+		}
+		final := bob.state(conv).Epoch
+		end(w, bob, tx)
+		if got := bob.state(conv).Epoch; got != final {
+			t.Errorf("in epoch %d again, not %d", got, final)
+		}
+	}
+}
+
+// TestWelcomeBesideDoubt: a Welcome in a transaction drops a join that is in doubt, also
+// where only what preceded another commit says so.
+func TestWelcomeBesideDoubt(t *testing.T) {
+	for i := range 12 { // the records lie in the order of hashes
+		for _, wiped := range []bool{false, true} { // in the same transaction
+			w, alice, bob := pair(t, func(o *Options) { o.RetryPause = maxResendPause })
+			info := ask[messages.GroupInfoExported](t, w.sys, alice.at(conv), messages.ExportGroupInfo{}).GroupInfo
+			ask[messages.CommitMerged](t, w.sys, alice.at(conv), messages.RemoveMembers{ClientIDs: []messages.ClientID{"bob"}})
+			ask[messages.CommitMerged](t, w.sys, alice.at(conv), messages.AddMembers{KeyPackages: [][]byte{bob.keyPackage()}})
+			welcome := w.service.last(conv).Welcome
+			w.service.set(w.lost(false))
+			leave := func(to messages.Address) {
+				ask[messages.ConversationWiped](t, w.sys, to, messages.WipeConversation{})
+			}
+			var tx messages.TransactionID
+			if wiped {
+				tx = bob.begin()
+				leave(bob.in(conv, tx))
+				wantErrorAs[*messages.CommitInDoubt](t, bob.try(bob.in("", tx), messages.JoinByExternalCommit{GroupInfo: info}))
+			} else {
+				leave(bob.at(conv))
+				wantErrorAs[*messages.CommitInDoubt](t, bob.try(bob.at(""), messages.JoinByExternalCommit{GroupInfo: info}))
+				tx = bob.begin()
+			}
+			ask[messages.ConversationJoined](t, w.sys, bob.in("", tx), messages.ProcessWelcome{Message: welcome})
+			wantErrorAs[*messages.CommitInDoubt](t, bob.update(bob.in(conv, tx)))
+			if i%2 == 0 {
+				bob.abort(tx)
+			} else {
+				w.crash()
+			}
+			if s := bob.state(conv); !s.Exists || len(s.InDoubt) != 1 || s.InDoubt[0].Join {
+				t.Fatalf("run %d, wiped %v: exists: %v, in doubt: %+v", i, wiped, s.Exists, s.InDoubt)
+			}
+		}
+	}
+}
+
+// TestFinalNamesOnce: the end of a transaction names a commit once, with what became of it.
+func TestFinalNamesOnce(t *testing.T) {
+	want := func(t *testing.T, got []messages.FinalConversation, merged bool) {
+		t.Helper()
+		if len(got) != 1 || got[0].Merged != merged {
+			t.Errorf("named %+v, want one, merged: %v", got, merged)
+		}
+	}
+	t.Run("settled later", func(t *testing.T) {
+		w, _, bob := pair(t, func(o *Options) { o.RetryPause = time.Millisecond })
+		tx := bob.begin()
+		w.service.set(w.lost(true))
+		wantErrorAs[*messages.CommitInDoubt](t, bob.update(bob.in(conv, tx)))
+		w.service.set(nil)
+		bob.encrypt(bob.in(conv, tx), "which settles it")
+		want(t, bob.finish(tx).Final, true)
+	})
+	t.Run("not merged", func(t *testing.T) {
+		var refuse atomic.Bool
+		w := newWorld(t, func(o *Options) {
+			o.RetryPause = maxResendPause
+			s := o.Store
+			o.apply = func(sets ...*store.ChangeSet) error {
+				if refuse.Swap(false) {
+					return store.ErrTooLarge
+				}
+				return s.Apply(sets...)
+			}
+		})
+		alice := w.peer("alice")
+		alice.create(conv)
+		tx := alice.begin()
+		w.service.set(func(context.Context, string, messages.CommitBundle) (messages.Verdict, error) {
+			refuse.Store(true)
+			return messages.Verdict{}, nil
+		})
+		if err := alice.update(alice.in(conv, tx)); err == nil {
+			t.Fatal("merged")
+		}
+		failed := wantErrorAs[*messages.TransactionFailed](t, alice.try(alice.in("", tx), messages.Finish{}))
+		want(t, failed.Final, false)
+	})
 }

@@ -49,7 +49,7 @@ func (ac *AuthenticatedContent) appendTBS(b, groupContext []byte) []byte {
 // FramedContentTBS in it, and that FramedContentTBS alone, in one buffer.
 func (ac *AuthenticatedContent) signed(groupContext []byte) (signContent, tbs []byte) {
 	const prefix = labelPrefix + labelFramedContentTBS
-	b := slices.Grow([]byte(nil), 16+len(prefix)+ac.Content.sizeHint()+len(groupContext)) // has room for more, see sealPrivateMessage
+	b := slices.Grow([]byte(nil), 16+len(prefix)+ac.Content.sizeHint()+len(groupContext))
 	b = appendOpaque(b, []byte(prefix))
 	n := 0
 	b = appendVector(b, func(b []byte) []byte {

@@ -251,7 +251,7 @@ func (m *PrivateMessage) appendHeader(b []byte) []byte {
 	return appendOpaque(b, m.EncryptedSenderData)
 }
 
-// headerLen is the number of bytes of that, with sender data.
+// headerLen is the number of bytes that appendHeader appends.
 func (m *PrivateMessage) headerLen(s *primitive.Suite) int {
 	opaque := func(n int) int { return varintLen(n) + n }
 	return opaque(len(m.GroupID)) + 8 + 1 + opaque(len(m.AuthenticatedData)) + opaque(senderDataLen+s.TagSize())

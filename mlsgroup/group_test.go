@@ -37,7 +37,12 @@ func TestOpenInThreeSteps(t *testing.T) {
 		}
 		keys = append(keys, key)
 	}
-	bad := *keys[1]
+	again := make([]MessageKey, len(keys))
+	for i, key := range keys {
+		again[i] = *key
+		again[i].m = unopened(key.m)
+	}
+	bad := again[1]
 	bad.m = unopened(bad.m)
 	bad.leaf = reader.testLeaf()
 	bad.signer = bad.s.VerificationKey(bad.leaf.SignatureKey)
@@ -51,7 +56,7 @@ func TestOpenInThreeSteps(t *testing.T) {
 		t.Errorf("a message of another signer: %v", err)
 	}
 	for i := len(keys) - 1; i >= 0; i-- {
-		r, err := keys[i].Open()
+		r, err := again[i].Open()
 		if err != nil || string(r.Application) != fmt.Sprint(i) {
 			t.Errorf("message %d: got %v, %v", i, r, err)
 		}

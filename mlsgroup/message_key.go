@@ -13,7 +13,8 @@ import (
 // which needs no group and may run anywhere.
 
 // SealedMessage is a PrivateMessage whose sender is known and nothing else: the
-// first of three steps to open one. It is bound to no state of the group.
+// first of three steps to open one. It is bound to no state of the group. Opening uses
+// it up: of several keys taken for it, one opens.
 type SealedMessage struct {
 	m      *PrivateMessage
 	sender senderData
@@ -84,7 +85,7 @@ func (g *Group) openSealed(m *PrivateMessage) (*SealedMessage, error) {
 }
 
 // MessageKey is all that is needed to open one message, apart from any state of
-// the group.
+// the group. Its methods are for one goroutine at a time.
 type MessageKey struct {
 	s       *primitive.Suite
 	m       *PrivateMessage

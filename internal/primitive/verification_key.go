@@ -11,7 +11,7 @@ type VerificationKey struct {
 
 // readyKey is a public key of one scheme, decoded.
 type readyKey interface {
-	// verify applies the rule of [Suite.Verify] to a message in pieces.
+	// verifyParts applies the rule of [Suite.Verify] to a message in pieces.
 	verifyParts(sig []byte, message ...[]byte) bool
 }
 

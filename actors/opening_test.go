@@ -1,0 +1,33 @@
+package actors
+
+import "testing"
+
+// TestShares: what is opened together is the part of one processor of all that waits or is
+// being opened.
+func TestShares(t *testing.T) {
+	for _, c := range []struct{ most, waiting, taken, want int }{
+		{1, 64, 0, 64},
+		{1, 100, 0, maxShare},
+		{2, 64, 0, 32},
+		{2, 32, 32, 32},
+		{2, 20, 40, 20},
+		{2, 30, 10, 20},
+		{2, 6, 0, 6},
+		{2, 10, 0, minShare},
+		{4, 64, 0, 16},
+		{16, 64, 0, minShare},
+		{2, 400, 64, maxShare},
+	} {
+		o := newOpeners(nil, 0)
+		run := &opened{waiting: c.waiting}
+		o.most, o.taken = c.most, c.taken
+		for i := range c.waiting {
+			o.waiting = append(o.waiting, opening{run: run, at: i})
+		}
+		share := o.take()
+		if len(share) != c.want || share[0].at != 0 || o.taken != c.taken+c.want || len(o.waiting) != c.waiting-c.want || run.waiting != len(o.waiting) {
+			t.Errorf("%+v: took %d from %d, %d taken, %d left", c, len(share), share[0].at, o.taken, len(o.waiting))
+		}
+		o.close()
+	}
+}
