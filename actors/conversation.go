@@ -43,10 +43,11 @@ func newConversation(s *System, c *client, e *entry) *conversation {
 }
 
 func (c *conversation) receive(l letter) {
-	err := safely(c.sys.log, "conversation", func() error { c.handle(l); return nil })
-	if err != nil {
-		c.broken(l, err)
-	}
+	c.turn(l, func(l letter) {
+		if err := safely(c.sys.log, "conversation", func() error { c.handle(l); return nil }); err != nil {
+			c.broken(l, err)
+		}
+	})
 	c.entry.weigh(c.memory())
 }
 

@@ -23,13 +23,15 @@ type ref interface {
 	// send delivers a letter, behind all that this goroutine has sent before. To
 	// an actor that has stopped it does nothing.
 	send(letter)
+	// busy tells the actor itself, while it handles a letter, whether others wait.
+	busy() bool
 	// stop ends the actor behind the letters already sent to it. The channel is
 	// closed when it has stopped.
 	stop() <-chan struct{}
 }
 
 // host runs actors. It is all that the engine knows of the actor library: of
-// protoactor it uses spawn, send and poison, and none of futures, stash, receive
+// protoactor it uses spawn, send, poison and the count of letters that wait, and none of futures, stash, receive
 // timeouts, bounded mailboxes, supervisors and its logger, which are slow, racy or
 // print what they carry. The twin of goroutines and channels in host_test.go is the
 // reference that the tests hold it against.
@@ -63,8 +65,9 @@ func newProtoHost() host {
 var stopGuardian = actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
 
 func (h *protoHost) spawn(r receiver) ref {
-	p := &protoRef{root: h.system.Root, receiver: r, done: make(chan struct{})}
-	p.pid = h.system.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return p }, actor.WithDispatcher(h.workers)))
+	p := &protoRef{root: h.system.Root, receiver: r, mailbox: actor.Unbounded()(), done: make(chan struct{})}
+	p.pid = h.system.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return p },
+		actor.WithDispatcher(h.workers), actor.WithMailbox(func() actor.Mailbox { return p.mailbox })))
 	return p
 }
 
@@ -135,6 +138,7 @@ type protoRef struct {
 	root     *actor.RootContext
 	pid      *actor.PID
 	receiver receiver
+	mailbox  actor.Mailbox
 	done     chan struct{} // closed by the actor's worker, after the last letter
 }
 
@@ -150,6 +154,8 @@ func (p *protoRef) Receive(c actor.Context) {
 }
 
 func (p *protoRef) send(l letter) { p.root.Send(p.pid, l) }
+
+func (p *protoRef) busy() bool { return p.mailbox.UserMessageCount() > 0 }
 
 func (p *protoRef) stop() <-chan struct{} {
 	p.root.Poison(p.pid)

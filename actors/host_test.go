@@ -29,6 +29,7 @@ type goroutineRef struct {
 	queue   []letter
 	ending  bool
 	stopped bool
+	left    int // of those taken out of queue; its own goroutine's
 	wake    chan struct{}
 	done    chan struct{}
 }
@@ -51,7 +52,8 @@ func (g *goroutineRef) run(r receiver) {
 			<-g.wake
 			continue
 		}
-		for _, l := range queue {
+		for i, l := range queue {
+			g.left = len(queue) - i - 1
 			r.receive(l)
 		}
 	}
@@ -71,6 +73,12 @@ func (g *goroutineRef) send(l letter) {
 	}
 	g.mu.Unlock()
 	g.signal()
+}
+
+func (g *goroutineRef) busy() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.left > 0 || len(g.queue) > 0
 }
 
 func (g *goroutineRef) stop() <-chan struct{} {

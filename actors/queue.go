@@ -9,9 +9,10 @@ import (
 // queue orders the requests of an actor that owns one guarded thing, a conversation or
 // a session: those that wait for the guard, and the single calls that run together.
 //
-// Single calls are gathered until the run letter comes: what has arrived by then is
-// staged one after the other, applied at once, and answered in the order of arrival.
-// While the actor waits for the disk the next batch gathers.
+// Single calls are gathered until no other letter waits, or the run letter comes from
+// behind those that do: what has arrived by then is staged one after the other, applied
+// at once, and answered in the order of arrival. While the actor waits for the disk the
+// next batch gathers.
 type queue struct {
 	client *client
 	entry  *entry
@@ -22,7 +23,8 @@ type queue struct {
 	parked  []*task // reads that wait until a decision is carried out here
 	batch   []*task // single calls that run at the next run letter
 	most    int     // of them in one batch; 0: all
-	running bool    // that letter is on its way
+	due     bool    // the batch is to run
+	running bool    // and the run letter is on its way
 }
 
 // run tells an actor to work off its batch.
@@ -37,18 +39,27 @@ func (q *queue) gather(t *task) {
 }
 
 // kick makes the actor work off the batch and serve who waits, in a turn of its own.
-func (q *queue) kick() {
-	if !q.running {
-		q.running = true
-		q.entry.actor.send(run{})
+func (q *queue) kick() { q.due = true }
+
+// turn handles a letter, and then works off the batch if that is due: at once where no
+// letter waits.
+func (q *queue) turn(l letter, handle func(letter)) {
+	handle(l)
+	for q.due && !q.running {
+		if q.entry.actor.busy() {
+			q.running = true
+			q.entry.actor.send(run{})
+			return
+		}
+		handle(run{})
 	}
 }
 
-// gathered takes the batch, when the run letter has come. What is more than one batch
+// gathered takes the batch, when it is to run. What is more than one batch
 // may have runs in a turn of its own.
 func (q *queue) gathered() []*task {
 	batch := q.batch
-	q.batch, q.running = nil, false
+	q.batch, q.due, q.running = nil, false, false
 	if n := q.most; n > 0 && len(batch) > n {
 		q.batch, batch = batch[n:], batch[:n:n]
 		q.kick()

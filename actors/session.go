@@ -112,9 +112,11 @@ func newSession(s *System, c *client, e *entry) *session {
 }
 
 func (s *session) receive(l letter) {
-	if err := safely(s.sys.log, "session", func() error { s.handle(l); return nil }); err != nil {
-		s.broken(l, err)
-	}
+	s.turn(l, func(l letter) {
+		if err := safely(s.sys.log, "session", func() error { s.handle(l); return nil }); err != nil {
+			s.broken(l, err)
+		}
+	})
 	s.entry.weigh(s.memory())
 }
 

@@ -11,6 +11,7 @@ import (
 type dot struct{ _ byte }
 
 func (*dot) send(letter)           {}
+func (*dot) busy() bool            { return false }
 func (*dot) stop() <-chan struct{} { return nil }
 
 func TestTwoPhase(t *testing.T) {
