@@ -31,10 +31,10 @@ type ref interface {
 }
 
 // host runs actors. It is all that the engine knows of the actor library: of
-// protoactor it uses spawn, send, poison and the count of letters that wait, and none of futures, stash, receive
-// timeouts, bounded mailboxes, supervisors and its logger, which are slow, racy or
-// print what they carry. The twin of goroutines and channels in host_test.go is the
-// reference that the tests hold it against.
+// protoactor it uses spawn, send, poison and the count of letters that wait, and none
+// of futures, stash, receive timeouts, bounded mailboxes, supervisors and its logger,
+// which are slow, racy or print what they carry. The twin of goroutines and channels in
+// host_test.go is the reference that the tests hold it against.
 type host interface {
 	spawn(receiver) ref
 	// close ends the host, after all its actors have stopped.

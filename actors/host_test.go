@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -162,6 +164,44 @@ func TestHostStopHandlesWhatWasSent(t *testing.T) {
 			<-r.stop()
 			if got := c.last[0]; got != 1000 {
 				t.Errorf("%d letters were handled before the stop, want 1000", got)
+			}
+			h.close()
+		})
+	}
+}
+
+// inspector says of each letter whether others waited behind it.
+type inspector struct {
+	self   ref
+	begin  chan struct{} // closed when all letters have been sent
+	busy   []bool
+	looked chan struct{} // one for each letter
+}
+
+func (i *inspector) receive(letter) {
+	<-i.begin
+	i.busy = append(i.busy, i.self.busy())
+	i.looked <- struct{}{}
+}
+
+func (*inspector) stopped() {}
+
+func TestHostTellsWhetherLettersWait(t *testing.T) {
+	for name, newHost := range hosts {
+		t.Run(name, func(t *testing.T) {
+			h := newHost()
+			i := &inspector{begin: make(chan struct{}), looked: make(chan struct{}, 3)}
+			i.self = h.spawn(i)
+			for range 3 {
+				i.self.send(number{})
+			}
+			close(i.begin)
+			for len(i.looked) < 3 {
+				runtime.Gosched()
+			}
+			<-i.self.stop()
+			if !slices.Equal(i.busy, []bool{true, true, false}) {
+				t.Errorf("got %v", i.busy)
 			}
 			h.close()
 		})
