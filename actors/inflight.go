@@ -204,7 +204,7 @@ func (c *conversation) applyBefore(f *inflight) error {
 	if err := c.putInflight(set, &settled); err != nil {
 		return err
 	}
-	c.unsettle(new(stage))
+	c.markListing()
 	err = c.sys.apply(set)
 	if !c.sys.failed.Load() { // as in persist
 		c.settleListing()

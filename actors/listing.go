@@ -18,8 +18,13 @@ func (c *conversation) unsettle(st *stage) bool {
 	if c.state != nil && st.state != nil && (c.state.group == nil) == (st.state.group == nil) {
 		return false
 	}
-	c.client.changeUnsettled(func(ids []messages.ConversationID) []messages.ConversationID { return append(ids, c.id) })
+	c.markListing()
 	return true
+}
+
+// markListing marks a conversation of which it is not known whether it comes or goes.
+func (c *conversation) markListing() {
+	c.client.changeUnsettled(func(ids []messages.ConversationID) []messages.ConversationID { return append(ids, c.id) })
 }
 
 // settleListing takes the mark away, if there is one.
