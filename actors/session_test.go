@@ -64,8 +64,10 @@ func TestStateBytesHoldSessions(t *testing.T) {
 	if w.sys.resident.Load() == 0 {
 		t.Error("sessions weigh nothing")
 	}
-	w.sys.makeRoom(0)
-	w.rests(0)
+	w.emptyMemory()
+	if n := w.sys.resident.Load(); n != 0 {
+		t.Errorf("%d bytes are in memory without a session", n)
+	}
 }
 
 // TestSessionReadWaitsForNobody reads a session that a transaction holds: others see

@@ -2,7 +2,9 @@ package actors
 
 import (
 	"context"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/conclave-mls/conclave/messages"
 )
@@ -68,9 +70,11 @@ func TestPassivation(t *testing.T) {
 	alice.create(conv)
 	alice.add(conv, bob)
 	bob.expectText(conv, alice.encrypt(alice.at(conv), "before"), "before")
-	w.sys.passivate(0)
-	if n := len(w.sys.conversations.all()); n != 0 {
-		t.Fatalf("%d conversations are in memory after a sweep", n)
+	for until := time.Now().Add(time.Minute); len(w.sys.conversations.all()) > 0; runtime.Gosched() {
+		if time.Now().After(until) {
+			t.Fatal("a conversation is in memory after a sweep")
+		}
+		w.sys.passivate(0) // its actor may hold it for a moment after it has answered
 	}
 	bob.expectText(conv, alice.encrypt(alice.at(conv), "after"), "after")
 	// A transaction keeps its conversation in memory.
