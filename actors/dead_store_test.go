@@ -58,7 +58,7 @@ func within[T any](t *testing.T, what string, answer <-chan T) (got T) {
 	t.Helper()
 	select {
 	case got = <-answer:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Errorf("%s: nobody answers", what)
 	}
 	return got

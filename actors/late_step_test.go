@@ -46,7 +46,7 @@ func TestStepBehindTheAbort(t *testing.T) {
 	if err := <-aborted; err != nil {
 		t.Error(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if _, err := w.sys.Ask(ctx, alice.at(conv), messages.EncryptMessage{Plaintext: []byte("after")}); err != nil {
 		t.Errorf("after the abort: %v", err)

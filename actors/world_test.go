@@ -50,7 +50,7 @@ func newWorld(t *testing.T, change ...func(*Options)) *world {
 		w.profile = messages.ProfileRFC9420
 	}
 	w.options = Options{
-		Store: s, Rand: rand.Reader, Now: time.Now, RetryPause: time.Millisecond, SendTimeout: 10 * time.Second,
+		Store: s, Rand: rand.Reader, Now: time.Now, RetryPause: time.Millisecond, SendTimeout: time.Hour,
 	}
 	for _, f := range change {
 		f(&w.options)
