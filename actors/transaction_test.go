@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/mlsgroup"
@@ -682,7 +681,7 @@ func TestFinalNamesOnce(t *testing.T) {
 		}
 	}
 	t.Run("settled later", func(t *testing.T) {
-		w, _, bob := pair(t, func(o *Options) { o.RetryPause = time.Millisecond })
+		w, _, bob := pair(t)
 		tx := bob.begin()
 		w.service.set(w.lost(true))
 		wantErrorAs[*messages.CommitInDoubt](t, bob.update(bob.in(conv, tx)))
