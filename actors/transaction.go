@@ -209,9 +209,10 @@ func (a *transactionActor) end(t *task) {
 	a.start()
 }
 
-// start begins the two phases, once no step is under way.
+// start begins the two phases, once no step is under way. A victim's doom may come behind
+// the application's Finish, as its step hears of it first: then that waits for it.
 func (a *transactionActor) start() {
-	if a.ending == nil || a.begun || !a.tx.idle() {
+	if a.ending == nil || a.begun || !a.tx.idle() || a.tx.steps.Load()&stepsDoomed != 0 {
 		return
 	}
 	a.begun = true

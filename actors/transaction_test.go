@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -214,6 +215,50 @@ func TestDeadlockHasOneVictim(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestVictimDoesNotFinish asks for the end of a deadlock's victim when its step has been told
+// of that, and the transaction not yet: nothing of it happens.
+func TestVictimDoesNotFinish(t *testing.T) {
+	l := new(latch)
+	w := newWorld(t, func(o *Options) {
+		o.host = func() host {
+			return eavesdropper{newProtoHost(), func(sent letter) {
+				if _, ok := sent.(doom); ok {
+					l.pass()
+				}
+			}}
+		}
+	})
+	alice := w.peer("alice")
+	alice.create(conv)
+	alice.create(other)
+	elder, victim := alice.begin(), alice.begin()
+	alice.encrypt(alice.in(other, elder), "held")
+	ask[messages.ProposalCreated](t, w.sys, alice.in(conv, victim), messages.ProposeUpdate{})
+	l.arm()
+	waits := make(chan error, 1)
+	go func() { waits <- alice.try(alice.in(conv, elder), messages.EncryptMessage{}) }()
+	wantError(t, alice.try(alice.in(other, victim), messages.EncryptMessage{}), messages.ErrConflict)
+	<-l.reached
+	tx := alice.transaction(victim)
+	finished := make(chan error, 1)
+	go func() { finished <- alice.try(alice.in("", victim), messages.Finish{}) }()
+	for tx.steps.Load()&stepsClosed == 0 {
+		runtime.Gosched()
+	}
+	for _, to := range []ref{tx.actor, alice.row(conv).actor, tx.actor} { // a vote would come and be counted
+		pass(to)
+	}
+	close(l.open)
+	wantError(t, <-finished, messages.ErrConflict)
+	if err := <-waits; err != nil {
+		t.Error(err)
+	}
+	if n := len(alice.state(conv).PendingProposals); n != 0 {
+		t.Errorf("%d proposals of the victim are pending", n)
+	}
+	alice.finish(elder)
 }
 
 // TestManyTransactions: pairs of messages, of two conversations each, are read by
