@@ -267,6 +267,7 @@ type service struct {
 	// status answers CommitStatus; nil means that it cannot say.
 	status func(b [32]byte) (messages.Verdict, error)
 	sent   []messages.CommitBundle // all that came, in order
+	full   bool                    // takes no commit that it does not have
 }
 
 func newService() *service {
@@ -316,6 +317,9 @@ func (s *service) accept(b messages.CommitBundle) messages.Verdict {
 			return messages.Verdict{Kind: messages.VerdictRefused, Reason: fmt.Sprintf("epoch %d is over", b.Epoch)}
 		}
 	}
+	if s.full {
+		return messages.Verdict{Kind: messages.VerdictRefused, Reason: "full"}
+	}
 	s.logs[b.Conversation] = append(log, b)
 	return messages.Verdict{Kind: messages.VerdictAccepted}
 }
@@ -324,6 +328,12 @@ func (s *service) set(hook func(ctx context.Context, from string, b messages.Com
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hook = hook
+}
+
+func (s *service) setFull(full bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.full = full
 }
 
 func (s *service) setStatus(status func([32]byte) (messages.Verdict, error)) {
