@@ -21,7 +21,7 @@ type queue struct {
 
 	guard   namedGuard
 	parked  []*task // reads that wait until a decision is carried out here
-	batch   []*task // single calls that run at the next run letter
+	batch   []*task // single calls that are gathered
 	most    int     // of them in one batch; 0: all
 	due     bool    // the batch is to run
 	running bool    // and the run letter is on its way
@@ -38,7 +38,8 @@ func (q *queue) gather(t *task) {
 	q.kick()
 }
 
-// kick makes the actor work off the batch and serve who waits, in a turn of its own.
+// kick makes the actor work off the batch and serve who waits, once it has handled the
+// letter that it is at.
 func (q *queue) kick() { q.due = true }
 
 // turn handles a letter, and then works off the batch if that is due: at once where no
@@ -55,8 +56,8 @@ func (q *queue) turn(l letter, handle func(letter)) {
 	}
 }
 
-// gathered takes the batch, when it is to run. What is more than one batch
-// may have runs in a turn of its own.
+// gathered takes the batch, when it is to run. What is more than one batch may have
+// stays, and is due.
 func (q *queue) gathered() []*task {
 	batch := q.batch
 	q.batch, q.due, q.running = nil, false, false
