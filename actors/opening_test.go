@@ -1,6 +1,12 @@
 package actors
 
-import "testing"
+import (
+	"fmt"
+	"runtime"
+	"testing"
+
+	"github.com/conclave-mls/conclave/messages"
+)
 
 // TestShares: what is opened together is the part of one processor of all that waits or is
 // being opened.
@@ -29,5 +35,30 @@ func TestShares(t *testing.T) {
 			t.Errorf("%+v: took %d from %d, %d taken, %d left", c, len(share), share[0].at, o.taken, len(o.waiting))
 		}
 		o.close()
+	}
+}
+
+// TestOpenersCount: once nobody opens anything, nothing is counted as being opened.
+func TestOpenersCount(t *testing.T) {
+	w, alice, bob := pair(t)
+	var sealed [][]byte
+	for i := range 3 * maxShare {
+		sealed = append(sealed, alice.encrypt(alice.at(conv), fmt.Sprint(i)))
+	}
+	for i, m := range ask[messages.MessagesDecrypted](t, w.sys, bob.at(conv), messages.DecryptMessages{Messages: sealed}).Messages {
+		if m.Err != nil || string(m.Message.Plaintext) != fmt.Sprint(i) {
+			t.Fatalf("message %d: %+v", i, m)
+		}
+	}
+	o := w.sys.openers
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.working > 0 { // a worker may be about to look for more
+		o.mu.Unlock()
+		runtime.Gosched()
+		o.mu.Lock()
+	}
+	if o.taken != 0 || len(o.waiting) != 0 {
+		t.Errorf("%d messages are counted as being opened, %d wait", o.taken, len(o.waiting))
 	}
 }
