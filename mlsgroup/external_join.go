@@ -79,7 +79,7 @@ func JoinByExternalCommit(in Input, gi *GroupInfo, o ExternalJoinOptions) (*OwnC
 	if err != nil {
 		return nil, err
 	}
-	return o.own(b, out, signer)
+	return o.ownCommit(b, out, signer)
 }
 
 // verify checks that the group can be joined, by us, and returns what that takes: the
@@ -224,8 +224,8 @@ func (b *commitBuild) withJoinerPath(signer *Signer, capabilities Capabilities, 
 	}
 }
 
-// own is the commit as a message, and what it makes of us once it is accepted.
-func (o *ExternalJoinOptions) own(b *commitBuild, out *builtCommit, signer *Signer) (*OwnCommit, error) {
+// ownCommit is the commit as a message, and what it makes of us once it is accepted.
+func (o *ExternalJoinOptions) ownCommit(b *commitBuild, out *builtCommit, signer *Signer) (*OwnCommit, error) {
 	m := MLSMessage{Version: ProtocolVersionMLS10, WireFormat: WireFormatPublicMessage}
 	var err error
 	if m.PublicMessage, err = sealPublicMessage(b.s, out.ac, nil, b.encodedBase); err != nil {
