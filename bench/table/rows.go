@@ -162,6 +162,9 @@ func (r row) verdict(v float64, cores int, slowness float64) string {
 	case r.several && cores == 1 || r.bar == 0 && r.next == 0:
 		return ""
 	case r.next != 0 && r.reaches(v, r.limit(r.next, cores)):
+		if r.bar == 0 {
+			return "next reached"
+		}
 		return "reached, and the next"
 	case r.bar == 0:
 		return "next missed"
