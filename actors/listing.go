@@ -69,7 +69,7 @@ func (s *System) listConversations(ctx context.Context, at place) (messages.Repl
 	}
 	ids := reply.(messages.ConversationsListed).Conversations
 	for _, id := range *unsettled {
-		read, err := s.readAdmitted(ctx, at.client, id)
+		read, err := s.readPastGate(ctx, at.client, id)
 		if err != nil {
 			return nil, err
 		}
@@ -84,9 +84,9 @@ func (s *System) listConversations(ctx context.Context, at place) (messages.Repl
 	return messages.ConversationsListed{Conversations: ids}, nil
 }
 
-// readAdmitted is readConversation for the list, which has been let in: the conversation's
+// readPastGate is readConversation for the list, which has been let in: the conversation's
 // gate, which may be full, is not asked.
-func (s *System) readAdmitted(ctx context.Context, c *client, id messages.ConversationID) (messages.Reply, error) {
+func (s *System) readPastGate(ctx context.Context, c *client, id messages.ConversationID) (messages.Reply, error) {
 	r := messages.ReadConversation{}
 	if reply, ok, err := s.readView(place{client: c}, id, r); ok {
 		return reply, err
