@@ -46,19 +46,13 @@ func (ac *AuthenticatedContent) appendTBS(b, groupContext []byte) []byte {
 }
 
 // signed returns the bytes that the signature covers, SignContent with the
-// FramedContentTBS in it, and that FramedContentTBS alone, in one buffer.
-func (ac *AuthenticatedContent) signed(groupContext []byte) (signContent, tbs []byte) {
+// FramedContentTBS in it. Their memory is as large as its size class, as a private
+// message is made in it next.
+func (ac *AuthenticatedContent) signed(groupContext []byte) []byte {
 	const prefix = labelPrefix + labelFramedContentTBS
 	b := slices.Grow([]byte(nil), 16+len(prefix)+ac.Content.sizeHint()+len(groupContext))
 	b = appendOpaque(b, []byte(prefix))
-	n := 0
-	b = appendVector(b, func(b []byte) []byte {
-		at := len(b)
-		b = ac.appendTBS(b, groupContext)
-		n = len(b) - at
-		return b
-	})
-	return b, b[len(b)-n:]
+	return appendVector(b, func(b []byte) []byte { return ac.appendTBS(b, groupContext) })
 }
 
 // tbsPieces returns FramedContentTBS in pieces, to be hashed one after the other:
@@ -84,7 +78,7 @@ func (ac *AuthenticatedContent) tbsPieces(groupContext []byte) [3][]byte {
 
 // sign sets the signature.
 func (ac *AuthenticatedContent) sign(s *primitive.Suite, priv secret.Bytes, groupContext []byte) error {
-	b, _ := ac.signed(groupContext)
+	b := ac.signed(groupContext)
 	sig, err := s.Sign(priv, b)
 	if err != nil {
 		return err

@@ -370,8 +370,7 @@ func (g *forgedGroup) externalInit() (*Proposal, secret.Bytes) {
 func (g *forgedGroup) publicMessage(ac *AuthenticatedContent, edit func(*PublicMessage)) []byte {
 	m := &PublicMessage{Content: ac.Content, Auth: ac.Auth}
 	if ac.Content.Sender.Type == SenderTypeMember {
-		_, tbs := ac.signed(g.encoded)
-		m.MembershipTag = g.s.MAC(nil, g.epoch.membership, tbs, ac.membershipMAC())
+		m.MembershipTag = g.s.MAC(nil, g.epoch.membership, ac.appendTBS(nil, g.encoded), ac.membershipMAC())
 	}
 	if edit != nil {
 		edit(m)

@@ -183,8 +183,7 @@ func TestOpenAllForged(t *testing.T) {
 			content := g.content(ContentTypeApplication, nil)
 			content.Application = []byte(x.name)
 			ac := &AuthenticatedContent{WireFormat: WireFormatPrivateMessage, Content: content}
-			signContent, _ := ac.signed(g.head.encodedContext)
-			ac.Auth.Signature = x.sign(signContent)
+			ac.Auth.Signature = x.sign(ac.signed(g.head.encodedContext))
 			in := c.in()
 			return g.sealPrivate(&in, ac)
 		})

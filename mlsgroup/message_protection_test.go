@@ -244,8 +244,7 @@ func TestMessageTampering(t *testing.T) {
 			{"signature", func(m *PublicMessage) {
 				m.Auth.Signature[5] ^= 1
 				ac := AuthenticatedContent{WireFormat: WireFormatPublicMessage, Content: m.Content, Auth: m.Auth}
-				_, tbs := ac.signed(wr.context)
-				m.MembershipTag = wr.s.MAC(nil, secret.Bytes(v.MembershipKey), tbs, ac.membershipMAC())
+				m.MembershipTag = wr.s.MAC(nil, secret.Bytes(v.MembershipKey), ac.appendTBS(nil, wr.context), ac.membershipMAC())
 			}, CheckMessageSignature},
 		} {
 			m := wr.sealPublic(t, commit())
