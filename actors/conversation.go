@@ -490,9 +490,7 @@ func (c *conversation) prepare(tx *transaction) {
 			c.withdraw()
 			c.stage.unsettled = c.unsettle(c.stage)
 		}
-	}
-	if st := c.stage; st != nil && st.tx == tx {
-		v.final, st.final = st.final, nil // if the outcome is unknown, nobody asks again
+		v.final = c.stage.named(c.stage.state) // if the outcome is unknown, nobody asks again
 	}
 	tx.actor.send(v)
 }
@@ -538,7 +536,7 @@ func (c *conversation) abort(tx *transaction) {
 func (c *conversation) leave(tx *transaction) {
 	var final []messages.FinalConversation
 	if st := c.stage; st != nil && st.tx == tx {
-		final = st.final
+		final = st.named(c.state)
 		c.stage = nil
 		c.publish() // it may have voted
 		if st.unsettled {

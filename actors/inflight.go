@@ -148,8 +148,9 @@ func (c *conversation) putInflight(set *store.ChangeSet, f *inflight) error {
 }
 
 // loadInflight reads what is in flight. What stood before a commit left is applied
-// now: its transaction has ended with the engine that ran it, and nothing has
-// touched the conversation since.
+// now, save for those of the transaction that is open here: theirs has ended, with the
+// engine that ran it or without the store taking it, and nothing has touched the
+// conversation since.
 func (c *conversation) loadInflight() ([]*inflight, error) {
 	records, err := readAll(c.sys.store, store.PrefixRange(c.client.inflightPrefix(c.key)))
 	if err != nil {
@@ -163,8 +164,8 @@ func (c *conversation) loadInflight() ([]*inflight, error) {
 		}
 		all = append(all, f)
 	}
-	if c.stage != nil && c.stage.tx.sent.Load() {
-		return all, nil
+	if c.stage != nil && c.stage.sent() {
+		return all, nil // it has begun on what preceded older ones, so this is all its own
 	}
 	if !slices.ContainsFunc(all, func(f *inflight) bool { return f.before != nil }) {
 		return all, nil
@@ -420,6 +421,9 @@ func (c *conversation) endUse(set *store.ChangeSet, s *state, ref messages.Crede
 // in doubt stands on what is staged now, so its record no longer needs to say what
 // came before, and must not bring it back.
 func (c *conversation) closeDoubt(st *stage) error {
+	if st.clean() {
+		return nil // nothing came before; and the state may not even have been read
+	}
 	for _, f := range st.state.inflight {
 		if f.before == nil {
 			continue

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/conclave-mls/conclave/messages"
@@ -86,6 +85,7 @@ func (c *conversation) send(st *stage, t *task, f *inflight, credential *credent
 		c.state = was
 		return err
 	}
+	st.name(f, false)
 	c.replace(st, nil, f)
 	if used != nil && st.tx != nil {
 		c.spend(usedBy(used.Outbound), st.state.group.Epoch())
@@ -291,9 +291,6 @@ func (c *conversation) forget(st *stage, f *inflight) error {
 // giveUp ends the wait for a verdict: the commit is in doubt.
 func (c *conversation) giveUp(s *sending) {
 	doubt := s.f.doubt()
-	if st := c.stage; st != nil && st.tx == s.tx {
-		st.name(s.f, false)
-	}
 	c.endSend(s, nil, &doubt)
 }
 
@@ -309,9 +306,6 @@ func (c *conversation) endSend(s *sending, reply messages.Reply, err error) {
 	}
 	if err != nil && c.stage != nil && c.stage.tx == s.tx && (errors.Is(err, messages.ErrOutcomeUnknown) || errors.Is(err, messages.ErrStoreFailed)) {
 		c.stage.err = err
-		if !slices.ContainsFunc(c.stage.final, func(f messages.FinalConversation) bool { return f.Hash == s.f.hash }) {
-			c.stage.name(s.f, false) // whoever opens the store again finds it in doubt
-		}
 	}
 	c.scheduleResend()
 	c.kick()

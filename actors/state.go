@@ -97,8 +97,8 @@ type stage struct {
 	handed map[uint64]generations
 	// welcomed tells that the group came by a Welcome, which may be processed again.
 	welcomed bool
-	final    []messages.FinalConversation
-	points   *pointChanges // of a batch, nil: none; a transaction has its own
+	final    []messages.FinalConversation // its commits that have left, and all that were accepted
+	points   *pointChanges                // of a batch, nil: none; a transaction has its own
 	// answering is the send whose verdict is being carried out: its operation tells of
 	// it, and no event.
 	answering *sending
@@ -109,6 +109,21 @@ type stage struct {
 
 // name puts a commit among those that the end of the transaction names.
 func (st *stage) name(f *inflight, merged bool) { st.final = named(st.final, f.final(merged)) }
+
+// sent tells whether a commit has left on behalf of the stage.
+func (st *stage) sent() bool { return len(st.final) > 0 }
+
+// named returns what the end of the transaction names: the commits that were accepted,
+// and those that are in doubt in a state, or may be where that is not known.
+func (st *stage) named(s *state) []messages.FinalConversation {
+	return slices.DeleteFunc(slices.Clone(st.final), func(final messages.FinalConversation) bool {
+		if final.Merged || s == nil {
+			return false
+		}
+		f := s.find(final.Hash)
+		return f == nil || f.status != statusSent
+	})
+}
 
 // named puts what became of commits into a list, in the place of what that said before.
 func named(list []messages.FinalConversation, finals ...messages.FinalConversation) []messages.FinalConversation {
