@@ -137,13 +137,17 @@ func parseInflight(b []byte) (*inflight, error) {
 	return f, nil
 }
 
-// put writes the record of an in-flight commit.
+// putInflight writes the record of an in-flight commit, and that it uses the credential
+// that it brings in: what is staged may have ended the use by a group before it.
 func (c *conversation) putInflight(set *store.ChangeSet, f *inflight) error {
 	b, err := f.marshal()
 	if err != nil {
 		return err
 	}
 	set.Take(c.client.inflightKey(c.key, f.hash), b)
+	if f.credential != (messages.CredentialRef{}) {
+		c.stageUse(set, f.credential)
+	}
 	return nil
 }
 

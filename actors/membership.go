@@ -7,7 +7,6 @@ import (
 
 	"github.com/conclave-mls/conclave/messages"
 	"github.com/conclave-mls/conclave/mlsgroup"
-	"github.com/conclave-mls/conclave/store"
 )
 
 // Beginning and ending to have a group.
@@ -165,17 +164,22 @@ func (c *conversation) wipe(st *stage) (messages.Reply, error) {
 	return messages.ConversationWiped{}, nil
 }
 
-// deleteConversation stages the deletion of every record of the conversation.
+// deleteConversation stages the deletion of every record of the conversation, by name:
+// the transaction may yet write others past what it has staged, which have to outlive
+// it. So does what tells which generations were handed out by the group of a Welcome,
+// which can be processed again.
 func (c *conversation) deleteConversation(st *stage) {
 	st.changes.Delete(c.client.keys.Pointer(nil, c.key))
-	for _, low := range [][]byte{c.client.keys.Incarnations(nil, c.key), c.client.inflightPrefix(c.key)} {
-		st.changes.DeleteRange(low, store.PrefixEnd(nil, low))
-	}
+	c.deleteIncarnation(st, st.state.incarnation)
 	if st.state.group != nil {
 		own := c.ownCredential(st)
 		st.changes.Delete(c.client.keys.Use(nil, own[:], c.key))
 	}
 	for _, f := range st.state.inflight {
+		st.changes.Delete(c.client.inflightKey(c.key, f.hash))
+		if f.isJoin {
+			c.deleteIncarnation(st, f.incarnation)
+		}
 		if f.credential != (messages.CredentialRef{}) {
 			st.changes.Delete(c.client.keys.Use(nil, f.credential[:], c.key))
 		}

@@ -64,7 +64,6 @@ func (c *conversation) send(st *stage, t *task, f *inflight, credential *credent
 	if credential != nil {
 		f.credential = credential.entry.Ref
 		putSecret(set, c.client.credentialKey(f.credential), credential.marshal())
-		c.stageUse(set, f.credential)
 	}
 	if err := c.putInflight(set, f); err != nil {
 		return err

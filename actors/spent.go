@@ -115,7 +115,7 @@ func usedBy(o *mlsgroup.Outbound) generations {
 // stageReserve puts a reservation into a set if what is reserved does not cover used.
 func (c *conversation) stageReserve(st *stage, set *store.ChangeSet, used generations) bool {
 	stays := c.state.group != nil && st.state.incarnation == c.state.incarnation
-	if used == (generations{}) || !stays && !st.welcomed {
+	if used == (generations{}) || !stays && !st.welcomed && !st.sent() {
 		return false // nothing used, or by a group whose keys an abort leaves nothing of
 	}
 	epoch := st.state.group.Epoch()
