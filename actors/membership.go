@@ -48,8 +48,12 @@ func (c *conversation) adopt(st *stage, r adopt) (messages.Reply, error) {
 	c.stageUse(&st.changes, c.ownCredential(st))
 	c.stagePoints(st, r.points)
 	// The credential may be one that the same transaction has added. A commit that is
-	// accepted makes this conversation final and not the rest, so it comes along.
+	// accepted makes this conversation final and not the rest, so it comes along, and so
+	// does the end of the key package.
 	putSecret(&st.changes, c.client.credentialKey(r.credential.entry.Ref), r.credential.marshal())
+	if r.spent != nil {
+		st.changes.Delete(c.client.keyPackageKey(*r.spent))
+	}
 	reply := adopted{}
 	if r.welcome {
 		c.emit(st)

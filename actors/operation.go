@@ -224,8 +224,9 @@ type adopt struct {
 	transition *mlsgroup.Transition
 	credential *credentialRecord
 	signer     *mlsgroup.Signer
-	welcome    bool     // epoch events are for joins, not for creation
-	points     []string // new distribution points in the members' certificates
+	welcome    bool           // epoch events are for joins, not for creation
+	spent      *keyPackageRef // that the Welcome uses up, nil for none
+	points     []string       // new distribution points in the members' certificates
 }
 
 // adopted answers adopt.
@@ -301,16 +302,20 @@ func (s *System) processWelcome(ctx context.Context, at place, r messages.Proces
 	}
 	id := messages.ConversationID(transition.Next.GroupID())
 	points := newPoints(at.client.trust(at.tx), memberCredentials(transition.Next))
+	var spent *keyPackageRef
+	if !taken.record.parsed.LastResort() {
+		spent = &taken.record.ref
+	}
 	answer, err := s.askConversation(ctx, at, id, newTask(ctx, adopt{
-		transition: transition, credential: taken.credential, signer: signer, welcome: true, points: points,
+		transition: transition, credential: taken.credential, signer: signer, welcome: true, spent: spent, points: points,
 	}))
 	if err != nil {
 		return nil, err
 	}
 	// The conversation is staged; from here on the caller's context does not part it
 	// from its key package.
-	if !taken.record.parsed.LastResort() {
-		if _, err := s.askClient(context.WithoutCancel(ctx), at, spendKeyPackage{ref: taken.record.ref}); err != nil {
+	if spent != nil {
+		if _, err := s.askClient(context.WithoutCancel(ctx), at, spendKeyPackage{ref: *spent}); err != nil {
 			return nil, err
 		}
 	}

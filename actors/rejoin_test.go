@@ -146,6 +146,26 @@ func TestCredentialOfAJoinAfterAWipe(t *testing.T) {
 	}
 }
 
+// TestWelcomeOfAFinalJoin: a Welcome whose group a commit has made final is used up,
+// whatever becomes of the transaction.
+func TestWelcomeOfAFinalJoin(t *testing.T) {
+	for _, accepted := range []bool{true, false} {
+		w, _, bob, welcome, _ := rejoining(t)
+		bob.wipe(bob.at(conv))
+		if accepted {
+			w.service.set(nil)
+		}
+		tx := bob.begin()
+		bob.welcomed(bob.in("", tx), welcome)
+		if err := bob.update(bob.in(conv, tx)); (err == nil) != accepted {
+			t.Fatal(err)
+		}
+		bob.abort(tx)
+		bob.wipe(bob.at(conv))
+		wantError(t, bob.try(bob.at(""), messages.ProcessWelcome{Message: welcome}), messages.ErrOrphanWelcome)
+	}
+}
+
 // TestThreeInDoubt: a transaction leaves three commits behind in two conversations, one of
 // them a join beside the group of a Welcome.
 func TestThreeInDoubt(t *testing.T) {
