@@ -162,6 +162,61 @@ func TestDiskFault(t *testing.T) {
 	}
 }
 
+// TestDiskFaultNamesCommits: a transaction whose step meets the end of the disk names the commit that was accepted before, however it is ended.
+func TestDiskFaultNamesCommits(t *testing.T) {
+	ctx := t.Context()
+	failing := func(f *diskFault, tx *conclave.Tx) error {
+		if _, err := tx.UpdateKeyMaterial(ctx, "room"); err != nil {
+			return err
+		}
+		f.armed.Store(true)
+		_, err := tx.EncryptMessage(ctx, "room", []byte("of the next epoch"))
+		wantCode(t, err, conclave.CodeOutcomeUnknown)
+		return err
+	}
+	for name, run := range map[string]func(alice *conclave.Client, f *diskFault) error{
+		"callback": func(alice *conclave.Client, f *diskFault) error {
+			return alice.Transaction(ctx, func(tx *conclave.Tx) error { return failing(f, tx) })
+		},
+		"finish": func(alice *conclave.Client, f *diskFault) error {
+			tx, err := alice.Begin(ctx)
+			if err != nil || failing(f, tx) == nil {
+				t.Fatal(err)
+			}
+			_, err = tx.Finish(ctx)
+			wantCode(t, err, conclave.CodeStoreFailed)
+			return err
+		},
+		"abort": func(alice *conclave.Client, f *diskFault) error {
+			tx, err := alice.Begin(ctx)
+			if err != nil || failing(f, tx) == nil {
+				t.Fatal(err)
+			}
+			_, err = tx.Abort(ctx)
+			wantCode(t, err, conclave.CodeStoreFailed)
+			return err
+		},
+	} {
+		f := &diskFault{match: func(op errorfs.Op) bool { return op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData }, forever: true}
+		e, err := conclave.OpenOn(ctx, errorfs.Wrap(crashfs.New(), f), crashDir, conclave.Options{Key: testKey})
+		if err != nil {
+			t.Fatal(err)
+		}
+		alice, err := enginetest.Open(ctx, e, enginetest.NewDeliveryService(), "alice", conclave.ClientOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := alice.CreateConversation(ctx, "room", conclave.ConversationOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		failed, ok := errors.AsType[*conclave.TransactionFailed](run(alice.Client, f))
+		if !ok || len(failed.Final) != 1 || failed.Final[0].Conversation != "room" || !failed.Final[0].Merged {
+			t.Errorf("%s: names %+v", name, failed)
+		}
+		_ = e.Close()
+	}
+}
+
 // faultRun is one failure of a disk.
 type faultRun struct {
 	t     *testing.T

@@ -94,7 +94,8 @@ func (t *Tx) Finish(ctx context.Context) ([]FinalConversation, error) {
 	return r.Final, err
 }
 
-// Abort drops everything the transaction did and ends it. It names what stands all the same. A context that has ended does not hinder it.
+// Abort drops everything the transaction did and ends it. It names what stands all the same; after an error a [*TransactionFailed] among its causes does.
+// A context that has ended does not hinder it.
 func (t *Tx) Abort(ctx context.Context) ([]FinalConversation, error) {
 	r, err := ask[messages.Aborted](context.WithoutCancel(ctx), t.scope, "Abort", "", messages.Abort{})
 	return r.Final, err

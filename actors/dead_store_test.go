@@ -240,3 +240,57 @@ func TestDeadStoreNamesCommits(t *testing.T) {
 		}
 	}
 }
+
+// TestDeadStoreEndsTransactions: a transaction that is ended after the store has failed
+// names its commits all the same.
+func TestDeadStoreEndsTransactions(t *testing.T) {
+	for _, end := range []messages.Request{messages.Finish{}, messages.Abort{}} {
+		for _, left := range []string{"nothing", "merged", "in doubt", "on its way"} {
+			var f *flaky
+			w := newWorld(t, func(o *Options) {
+				f = &flaky{store: o.Store, left: 1 << 30}
+				o.apply = f.apply
+				o.RetryPause = maxResendPause
+			})
+			alice, bob := w.peer("alice"), w.peer("bob")
+			alice.create(conv)
+			tx := alice.begin()
+			ask[messages.Touched](t, w.sys, alice.in("", tx), messages.Touch{Conversations: []messages.ConversationID{conv}})
+			arrived, updated := make(chan struct{}), make(chan error, 1)
+			w.service.set(func(ctx context.Context, _ string, _ messages.CommitBundle) (messages.Verdict, error) {
+				close(arrived)
+				switch left {
+				case "in doubt":
+					return messages.Verdict{}, errLost
+				case "on its way":
+					<-ctx.Done()
+				}
+				return messages.Verdict{}, nil
+			})
+			if left != "nothing" {
+				go func() { updated <- alice.update(alice.in(conv, tx)) }()
+				<-arrived
+			}
+			if left == "merged" || left == "in doubt" {
+				<-updated
+			}
+			f.fail()
+			wantError(t, bob.try(bob.at(""), messages.SetData{}), messages.ErrOutcomeUnknown)
+			if left == "on its way" {
+				wantError(t, <-updated, messages.ErrStoreFailed)
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- alice.try(alice.in("", tx), end) }()
+			err := within(t, "the end", ended)
+			wantError(t, err, messages.ErrStoreFailed)
+			failed := wantErrorAs[*messages.TransactionFailed](t, err)
+			var want []messages.FinalConversation
+			if left != "nothing" {
+				want = []messages.FinalConversation{{Conversation: conv, Merged: left == "merged", Hash: w.service.lastSent().Hash}}
+			}
+			if failed != nil && !slices.Equal(failed.Final, want) {
+				t.Errorf("%T, %s: final %+v, want %+v", end, left, failed.Final, want)
+			}
+		}
+	}
+}

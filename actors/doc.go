@@ -151,6 +151,6 @@
 // applied is answered ErrOutcomeUnknown, everybody later ErrStoreFailed, and nothing
 // is swapped or released. Whoever waits is answered ErrStoreFailed then, as the decision
 // it waits for may never come; so is the operation whose commit is on its way, which is
-// in doubt when the engine is opened again, and whose transaction names it if its end had
-// been asked for. Close answers what waits with ErrClosed.
+// in doubt when the engine is opened again. Finish and Abort name such commits, and the
+// accepted ones, beside ErrStoreFailed. Close answers what waits with ErrClosed.
 package actors

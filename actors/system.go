@@ -92,7 +92,7 @@ func Start(o Options) (*System, error) {
 // When ctx ends, what has not begun is given up; what has is waited for. Every call
 // is answered once, also when a step panics, the System closes or the store fails.
 func (s *System) Ask(ctx context.Context, to messages.Address, r messages.Request) (messages.Reply, error) {
-	if s.failed.Load() {
+	if s.failed.Load() && !endsTransaction(r) {
 		return nil, messages.ErrStoreFailed
 	}
 	size, enter := r.Size(), s.gate.enter
@@ -121,8 +121,15 @@ func (s *System) Ask(ctx context.Context, to messages.Address, r messages.Reques
 // when its context has ended or too many requests wait: guards and enrolments must not be
 // held for ever, and the end makes room.
 func ends(r messages.Request) bool {
+	_, enrollment := r.(messages.EndEnrollment)
+	return enrollment || endsTransaction(r)
+}
+
+// endsTransaction tells whether a request ends a transaction. When the store has failed it
+// cannot do more than name the commits that have left, and only it can.
+func endsTransaction(r messages.Request) bool {
 	switch r.(type) {
-	case messages.Finish, messages.Abort, messages.EndEnrollment:
+	case messages.Finish, messages.Abort:
 		return true
 	}
 	return false

@@ -198,6 +198,10 @@ func (a *transactionActor) end(t *task) {
 	}
 	a.ending = t
 	a.tx.shut(stepsClosed)
+	if a.sys.failed.Load() {
+		a.abort(messages.ErrStoreFailed) // also an Abort hears of it, with what stands
+		return
+	}
 	if _, ok := t.request.(messages.Abort); ok {
 		a.abort(nil)
 		return
@@ -282,7 +286,7 @@ func (a *transactionActor) conclude() {
 	a.tx.client.coordinator.send(transactionEnded{a.tx})
 	_, aborting := a.ending.request.(messages.Abort)
 	switch {
-	case aborting:
+	case aborting && !errors.Is(a.machine.cause, messages.ErrStoreFailed):
 		a.ending.answer(messages.Aborted{Final: a.final}, nil)
 	case a.machine.cause != nil:
 		a.ending.answer(nil, &messages.TransactionFailed{Final: a.final, Err: a.machine.cause})

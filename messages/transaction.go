@@ -23,7 +23,8 @@ type Finish struct{}
 // Finished answers [Finish].
 type Finished struct{ Final []FinalConversation }
 
-// Abort drops everything the transaction has staged. It answers [Aborted].
+// Abort drops everything the transaction has staged. It answers [Aborted], or
+// [TransactionFailed] where the store has failed.
 type Abort struct{}
 
 // Aborted answers [Abort]. Final names what stands in spite of it.
