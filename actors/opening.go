@@ -142,7 +142,8 @@ func (o *openers) work() {
 	o.mu.Unlock()
 }
 
-// openTogether opens a share. A panic costs the message it came from.
+// openTogether opens a share. A panic costs the message it came from its answer, which is
+// ErrInternal: its key is not used up, as with every message that does not open.
 func (o *openers) openTogether(share []opening) {
 	keys := make([]*mlsgroup.MessageKey, len(share))
 	for i := range share {

@@ -1,11 +1,15 @@
 package actors
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"testing"
 
+	"go.uber.org/zap"
+
 	"github.com/conclave-mls/conclave/messages"
+	"github.com/conclave-mls/conclave/mlsgroup"
 )
 
 // TestShares: what is opened together is the part of one processor of all that waits or is
@@ -60,5 +64,21 @@ func TestOpenersCount(t *testing.T) {
 	}
 	if o.taken != 0 || len(o.waiting) != 0 {
 		t.Errorf("%d messages are counted as being opened, %d wait", o.taken, len(o.waiting))
+	}
+}
+
+// TestPanicWhileOpening: a message is not called invalid because opening it panics, and so
+// it is not lost: nothing was done, and it may come again.
+func TestPanicWhileOpening(t *testing.T) {
+	o := newOpeners(zap.NewNop(), 0)
+	defer o.close()
+	for name, open := range map[string]func([]*mlsgroup.MessageKey) ([]*mlsgroup.Received, []error){"together": o.open, "apart": o.openApart} {
+		_, errs := open([]*mlsgroup.MessageKey{new(mlsgroup.MessageKey), new(mlsgroup.MessageKey)})
+		for _, err := range errs {
+			_, err = new(conversation).refused(nil, nil, err, true)
+			if !errors.Is(err, messages.ErrInternal) || errors.Is(err, messages.ErrInvalidMessage) {
+				t.Errorf("%s: answered %v", name, err)
+			}
+		}
 	}
 }
