@@ -76,7 +76,7 @@ func openOn(ctx context.Context, fs vfs.FS, dir string, x extreme.Setting, o con
 
 // crashOptions let conversations leave memory as soon as they rest, so that every step begins with what is stored.
 func crashOptions() conclave.Options {
-	return conclave.Options{Key: testKey, RetryPause: time.Millisecond, SendTimeout: 10 * time.Second, IdleAfter: -1, StateBytes: 1}
+	return conclave.Options{Key: testKey, RetryPause: time.Millisecond, SendTimeout: time.Minute, IdleAfter: -1, StateBytes: 1}
 }
 
 func newCrashWorld(t *testing.T, fs vfs.FS, x extreme.Setting, ds *enginetest.DeliveryService, witness *enginetest.Witness) *crashWorld {

@@ -153,7 +153,7 @@ func simulate(t *testing.T, seed uint64, set func(engine uint64) extreme.Setting
 func (s *simulation) start(e *simulatedEngine) {
 	s.t.Helper()
 	var err error
-	o := extremely(e.set, conclave.Options{Key: partyKey, RetryPause: time.Millisecond, SendTimeout: 10 * time.Second})
+	o := extremely(e.set, conclave.Options{Key: partyKey, RetryPause: time.Millisecond, SendTimeout: time.Minute})
 	if e.engine, err = conclave.Open(e.set.Open(s.t.Context()), e.dir, o); err != nil {
 		s.t.Fatal(err)
 	}
