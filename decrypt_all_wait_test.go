@@ -2,11 +2,11 @@ package conclave_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/conclave-mls/conclave"
 )
@@ -173,6 +173,9 @@ func TestDecryptAllBringsTheVerdict(t *testing.T) {
 			f.add(texts[:before]...)
 			f.add(conclave.Incoming{Conversation: "room", Message: b.Commit}, texts[before])
 			<-ctx.Done() // which ends because the commit was settled
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				t.Error("the send has timed out")
+			}
 			return conclave.Verdict{}, ctx.Err()
 		})})
 		if err != nil {
@@ -186,7 +189,6 @@ func TestDecryptAllBringsTheVerdict(t *testing.T) {
 			}
 			f.close()
 		})
-		started := time.Now()
 		commits, read := 0, 0
 		for out, err := range bob.DecryptAll(t.Context(), f.stream()) {
 			switch {
@@ -201,9 +203,6 @@ func TestDecryptAllBringsTheVerdict(t *testing.T) {
 		sender.Wait()
 		if commits != 1 || read != before+1 {
 			t.Errorf("%d commits and %d texts, want 1 and %d", commits, read, before+1)
-		}
-		if waited := time.Since(started); waited > 20*time.Second {
-			t.Errorf("it took %v: the send has timed out", waited)
 		}
 	}
 }

@@ -100,7 +100,7 @@ func enrolAll(ctx context.Context, world *acmetest.World, clients []*conclave.Cl
 		BackendAccessToken: func(_ context.Context, dpop string) (string, error) { return world.AccessToken(dpop) },
 	}
 	options := conclave.EnrollOptions{EnrollmentOptions: conclave.EnrollmentOptions{DisplayName: "Alice Smith", Handle: "alice_wire", Directory: world.Directory()}}
-	options.AuthenticateTimeout = time.Hour
+	options.HookTimeout, options.AuthenticateTimeout = time.Hour, time.Hour
 	failed := make(chan error, len(clients))
 	for _, c := range clients {
 		done.Add(1)
