@@ -167,8 +167,12 @@ func (o *oracle) take(leaf LeafIndex, kind ratchetKind, g uint32, c ReceiveConfi
 // records, a step is thrown away and done again, or all that a step consumed is
 // wiped, which must not harm what is still to come.
 func TestSecretTreeOracle(t *testing.T) {
+	seeds := uint64(12)
+	if testing.Short() {
+		seeds = 3
+	}
 	for _, cs := range []CipherSuite{CipherSuiteX25519AES128Ed25519, CipherSuiteP384AES256P384} {
-		for seed := range uint64(12) {
+		for seed := range seeds {
 			t.Run(fmt.Sprintf("suite=%d/seed=%d", cs, seed), func(t *testing.T) {
 				testSecretTreeOracle(t, mustSuite(t, cs), seed)
 			})

@@ -167,7 +167,11 @@ func inSequence(n int, f func(int)) {
 // against one that recomputes everything.
 func TestTreeEditOracle(t *testing.T) {
 	s := testSuite(t, 1)
-	for seed := range uint64(20) {
+	seeds := uint64(20)
+	if testing.Short() {
+		seeds = 4
+	}
+	for seed := range seeds {
 		r := rand.New(rand.NewPCG(seed, 1))
 		plain := &plainTree{s: s}
 		tree := new(RatchetTree)
