@@ -204,9 +204,13 @@ func failureRun(t *testing.T, what string, f *fault, each int) bool {
 }
 
 func TestFailureAtEveryWrite(t *testing.T) {
+	dense := int64(25) // so many writes are broken one by one before the steps grow
+	if testing.Short() {
+		dense = 5
+	}
 	for _, forever := range []bool{false, true} {
 		n := int64(0)
-		for ; n < 3000; n += 1 + n/25 {
+		for ; n < 3000; n += 1 + n/dense {
 			f := &fault{match: anyWrite, at: n, forever: forever}
 			if !failureRun(t, fmt.Sprintf("write %d, forever %v", n, forever), f, 10) {
 				break
@@ -220,6 +224,10 @@ func TestFailureAtEveryWrite(t *testing.T) {
 
 // TestFailureByFile breaks what is rare in the order of things.
 func TestFailureByFile(t *testing.T) {
+	times := int64(4)
+	if testing.Short() {
+		times = 1
+	}
 	isLog := func(op errorfs.Op) bool { return strings.HasSuffix(op.Path, ".log") }
 	isManifest := func(op errorfs.Op) bool { return strings.Contains(op.Path, "MANIFEST") }
 	for name, match := range map[string]func(errorfs.Op) bool{
@@ -234,7 +242,7 @@ func TestFailureByFile(t *testing.T) {
 		"manifest sync":  func(op errorfs.Op) bool { return isManifest(op) && anySync(op) },
 		"directory sync": func(op errorfs.Op) bool { return strings.HasSuffix(op.Path, dirRecords) && anySync(op) },
 	} {
-		for n := range int64(4) {
+		for n := range times {
 			for _, forever := range []bool{false, true} {
 				f := &fault{match: match, at: n, forever: forever}
 				if struck := failureRun(t, fmt.Sprintf("%s %d, forever %v", name, n, forever), f, 40); n == 0 && !struck {

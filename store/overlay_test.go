@@ -91,7 +91,11 @@ func checkReader(t *testing.T, what string, rng *rand.Rand, r Reader, want oracl
 func TestOverlay(t *testing.T) {
 	var s *Store
 	all := PrefixRange([]byte("")) // the whole store
-	for seed := range uint64(300) {
+	seeds := uint64(300)
+	if testing.Short() {
+		seeds = 60
+	}
+	for seed := range seeds {
 		if seed%20 == 0 { // reads become slower with every range that has been deleted
 			s = mustOpen(t, "", Options{Key: testKey(1), InMemory: true})
 		}
