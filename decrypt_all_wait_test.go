@@ -7,6 +7,7 @@ import (
 	"iter"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/conclave-mls/conclave"
 )
@@ -211,7 +212,7 @@ func TestDecryptAllBringsTheVerdict(t *testing.T) {
 // again.
 func TestDecryptAllWithoutRoom(t *testing.T) {
 	w := newWorld(t, "alice")
-	e, err := conclave.Open(t.Context(), "", conclave.Options{InMemory: true, MaxCalls: 1})
+	e, err := conclave.Open(t.Context(), "", conclave.Options{InMemory: true, MaxCalls: 1, SendTimeout: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

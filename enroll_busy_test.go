@@ -31,7 +31,7 @@ func TestEnrollBusy(t *testing.T) {
 		}
 	}
 	wait := func() {}
-	settings := conclave.Options{InMemory: true, MaxCalls: 1, RetryPause: pause}
+	settings := conclave.Options{InMemory: true, MaxCalls: 1, RetryPause: pause, SendTimeout: time.Hour}
 	conclave.SetAfterFunc(&settings, func(d time.Duration, f func()) func() bool {
 		if d == pause {
 			wait()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"testing"
+	"time"
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/tests/enginetest"
@@ -17,9 +18,10 @@ type world struct {
 	devices map[conclave.ClientID]*enginetest.Device
 }
 
+// newWorld opens one. How long a send takes fails no test: some have a delivery service that answers only after much work of others.
 func newWorld(t *testing.T, names ...conclave.ClientID) *world {
 	t.Helper()
-	e, err := conclave.Open(t.Context(), "", conclave.Options{InMemory: true})
+	e, err := conclave.Open(t.Context(), "", conclave.Options{InMemory: true, SendTimeout: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,22 +80,16 @@ func (p *party) open(e *conclave.Engine, id conclave.ClientID, w weather, receiv
 // settle lets everybody process everything until nothing waits and no commit is in doubt. A join that was beaten is made anew.
 func (p *party) settle() {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
-	defer cancel()
 	for {
 		p.receive()
 		doubts := 0
 		for _, id := range slices.Sorted(maps.Keys(p.devices)) {
-			doubts += p.doubts(ctx, id)
+			doubts += p.doubts(id)
 		}
 		if doubts == 0 {
 			break
 		}
-		select {
-		case <-p.settled:
-		case <-ctx.Done():
-			p.t.Fatalf("%d commits are still in doubt", doubts)
-		}
+		p.awaitSettled(doubts)
 	}
 	p.receive()
 	if err := p.witness.Receive(p.ds); err != nil {
@@ -143,9 +137,21 @@ func (p *party) check(id conclave.ClientID, e enginetest.Event) {
 	}
 }
 
-// doubts counts a client's commits that hold up sending, and makes joins that were beaten anew.
-func (p *party) doubts(ctx context.Context, id conclave.ClientID) int {
+// awaitSettled waits until one of so many commits in doubt is settled. Only this has a limit, of twice the longest pause before a commit is sent again: what
+// devices do meanwhile may take its time.
+func (p *party) awaitSettled(doubts int) {
 	p.t.Helper()
+	select {
+	case <-p.settled:
+	case <-time.After(2 * time.Minute):
+		p.t.Fatalf("%d commits are still in doubt", doubts)
+	}
+}
+
+// doubts counts a client's commits that hold up sending, and makes joins that were beaten anew.
+func (p *party) doubts(id conclave.ClientID) int {
+	p.t.Helper()
+	ctx := p.t.Context()
 	d, doubts := p.devices[id], 0
 	for _, c := range p.conversations {
 		state, err := d.Conversation(c).State(ctx)

@@ -1,7 +1,6 @@
 package tests
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -441,23 +440,17 @@ func (s *simulation) heal() {
 // quiet delivers until nothing is on its way and no commit is in doubt.
 func (s *simulation) quiet() {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
-	defer cancel()
 	for {
 		for s.deliverAll() {
 		}
 		doubts := 0
 		for _, id := range s.clients {
-			doubts += s.doubts(ctx, id)
+			doubts += s.doubts(id)
 		}
 		if doubts == 0 {
 			break
 		}
-		select {
-		case <-s.settled:
-		case <-ctx.Done():
-			s.t.Fatalf("%d commits are still in doubt", doubts)
-		}
+		s.awaitSettled(doubts)
 	}
 	if err := s.witness.Receive(s.ds); err != nil {
 		s.t.Error(err)
