@@ -37,7 +37,7 @@ func enrolArgs(t *testing.T) []string {
 	return []string{
 		"enroll", "-client", "4af3df2e-5c01-422f-baa1-d75546b92aa7:4c7@wire.example", "-name", "Alice Smith", "-handle", "alice_wire",
 		"-acme", world.Directory(), "-backend", server.URL, "-root", file("root.pem", world.Root()), "-tls-root", file("tls.pem", tlsRoot),
-		"-bearer", file("bearer", acmetest.Bearer+"\n"), "-id-token-url", server.URL + "/id-token?domain=wire.example&handle=alice_wire&name=" + url.QueryEscape("Alice Smith"),
+		"-timeout", "1h", "-bearer", file("bearer", acmetest.Bearer+"\n"), "-id-token-url", server.URL + "/id-token?domain=wire.example&handle=alice_wire&name=" + url.QueryEscape("Alice Smith"),
 		filepath.Join(dir, "state"),
 	}
 }

@@ -105,6 +105,7 @@ type room struct {
 // open opens the engine, its clients, and the key packages of members that never act.
 func (l *load) open(ctx context.Context, dir string, key conclave.Secret) (err error) {
 	o := conclave.Options{Key: key, InMemory: l.options.store == storeMemory, NoSync: l.options.store == storeUnsynced, IdleAfter: -1, StateBytes: -1}
+	o.SendTimeout = 24 * time.Hour // the post answers at once, however long a busy machine takes over it
 	if l.options.state > 0 {
 		o.StateBytes = int64(l.options.state) << 20
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/conclave-mls/conclave"
 	"github.com/conclave-mls/conclave/tests/enginetest"
@@ -82,7 +83,7 @@ func TestEchobot(t *testing.T) {
 	log.SetOutput(&complaints)
 	defer log.SetOutput(os.Stderr)
 	ctx := t.Context()
-	world, err := conclave.Open(ctx, "", conclave.Options{InMemory: true})
+	world, err := conclave.Open(ctx, "", conclave.Options{InMemory: true, SendTimeout: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +180,7 @@ func (d *durable) Write(b []byte) (int, error) {
 // TestOffersLast holds that a key package is said when it is durable, first and after a Welcome.
 func TestOffersLast(t *testing.T) {
 	ctx, ds := t.Context(), enginetest.NewDeliveryService()
-	engine, err := conclave.Open(ctx, "", conclave.Options{InMemory: true})
+	engine, err := conclave.Open(ctx, "", conclave.Options{InMemory: true, SendTimeout: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -174,6 +174,7 @@ func TestEnd(t *testing.T) {
 			return silent{}.RoundTrip(r)
 		}),
 		Parallel: 3,
+		Timeout:  time.Hour,
 		Report:   func(url string, err error) { t.Errorf("%s: %v", url, err) },
 	}
 	urls := []string{"http://a.example/1", "http://a.example/2", "http://a.example/3", "http://b.example/1", "http://c.example/1"}

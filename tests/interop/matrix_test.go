@@ -137,7 +137,7 @@ func TestMatrix(t *testing.T) {
 
 func openEngine(t *testing.T, now func() time.Time) *conclave.Engine {
 	t.Helper()
-	e, err := conclave.Open(t.Context(), "", conclave.Options{InMemory: true, Now: now})
+	e, err := conclave.Open(t.Context(), "", conclave.Options{InMemory: true, SendTimeout: time.Hour, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}

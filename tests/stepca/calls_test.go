@@ -117,7 +117,7 @@ func (c *caller) steps(ctx context.Context, d *device, e *conclave.Enrollment) (
 	if err != nil {
 		return nil, "", err
 	}
-	dpop, err := e.CreateDPoPToken(ctx, 30*time.Second, backendNonce)
+	dpop, err := e.CreateDPoPToken(ctx, time.Minute, backendNonce)
 	if err != nil {
 		return nil, "", err
 	}

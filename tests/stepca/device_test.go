@@ -31,7 +31,7 @@ func newOffice(t *testing.T, suite conclave.CipherSuite) *office {
 	t.Helper()
 	o := &office{world: newWorld(t), t: t, suite: suite, ds: enginetest.NewDeliveryService()}
 	var err error
-	if o.engine, err = conclave.Open(t.Context(), "", conclave.Options{InMemory: true, Now: o.clock.now}); err != nil {
+	if o.engine, err = conclave.Open(t.Context(), "", conclave.Options{InMemory: true, SendTimeout: time.Hour, Now: o.clock.now}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -98,7 +98,7 @@ func (d *device) hooks() conclave.EnrollHooks {
 func (d *device) enroll(kind conclave.EnrollmentKind) conclave.SavedX509Credential {
 	t := d.office.t
 	t.Helper()
-	saved, err := d.Enroll(t.Context(), conclave.EnrollOptions{EnrollmentOptions: d.wanted(), Kind: kind}, d.hooks())
+	saved, err := d.Enroll(t.Context(), conclave.EnrollOptions{EnrollmentOptions: d.wanted(), Kind: kind, HookTimeout: time.Hour}, d.hooks())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func (d *device) rotate(saved conclave.SavedX509Credential) {
 func (d *device) renew(kind conclave.EnrollmentKind) {
 	t := d.office.t
 	t.Helper()
-	o := conclave.RenewOptions{Enroll: conclave.EnrollOptions{EnrollmentOptions: d.wanted(), Kind: kind}, Rotate: d.rotation()}
+	o := conclave.RenewOptions{Enroll: conclave.EnrollOptions{EnrollmentOptions: d.wanted(), Kind: kind, HookTimeout: time.Hour}, Rotate: d.rotation()}
 	if err := d.Renew(t.Context(), o, d.hooks()); err != nil {
 		t.Fatal(err)
 	}
