@@ -36,7 +36,8 @@ func (c *conversation) adopt(st *stage, r adopt) (messages.Reply, error) {
 	}
 	signer := *r.signer
 	signer.Private = signer.Private.Clone() // the conversation wipes its own
-	st.state = &state{incarnation: incarnation, adopted: &signer}
+	// A commit of an aborted attempt may have been refused, and comes back: that is not forgotten.
+	st.state = &state{incarnation: incarnation, adopted: &signer, inflight: st.state.inflight}
 	c.stagePointer(st)
 	c.advance(st, r.transition)
 	if st.welcomed = r.welcome; r.welcome {

@@ -166,6 +166,40 @@ func TestWelcomeOfAFinalJoin(t *testing.T) {
 	}
 }
 
+// TestRefusedCommitOfAWelcome: a transaction has processed a Welcome and sent a commit that
+// seemed refused when it is aborted. The Welcome is processed once more, and the commit
+// comes back.
+func TestRefusedCommitOfAWelcome(t *testing.T) {
+	for _, reopened := range []bool{false, true} {
+		w, alice, bob, welcome, _ := rejoining(t)
+		bob.wipe(bob.at(conv))
+		tx := bob.begin()
+		bob.welcomed(bob.in("", tx), welcome)
+		w.service.set(w.takenButRefused())
+		wantErrorAs[*messages.MessageRejected](t, bob.update(bob.in(conv, tx)))
+		w.service.set(nil)
+		commit := w.service.last(conv).Commit
+		bob.abort(tx)
+		if reopened {
+			w.reopen()
+		}
+		bob.welcomed(bob.at(""), welcome)
+		if got := bob.state(conv).InDoubt; len(got) != 1 || !got[0].Refused {
+			t.Errorf("reopened %v: in doubt: %+v, want the one that was refused", reopened, got)
+		}
+		if got := bob.decrypt(bob.at(conv), commit); got.Outcome != messages.OutcomeCommit || !got.Own {
+			t.Errorf("reopened %v: got %v, own: %v", reopened, got.Outcome, got.Own)
+		}
+		alice.sync(conv)
+		agree(t, conv, alice, bob)
+		w.reopen()
+		if got := bob.state(conv).InDoubt; len(got) != 0 {
+			t.Errorf("in doubt: %+v, want none", got)
+		}
+		agree(t, conv, alice, bob)
+	}
+}
+
 // TestThreeInDoubt: a transaction leaves three commits behind in two conversations, one of
 // them a join beside the group of a Welcome.
 func TestThreeInDoubt(t *testing.T) {
